@@ -1,0 +1,1 @@
+"""One thin script per benchmark: fuse streams and print the table beside the published numbers."""

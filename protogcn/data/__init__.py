@@ -1,0 +1,1 @@
+"""Clips in: readers, store, benchmarks, preprocessing, sampling, batches."""

@@ -1,0 +1,1 @@
+"""One file per source format; each reader yields clips for the store."""

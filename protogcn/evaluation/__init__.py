@@ -1,0 +1,1 @@
+"""Score files, metrics, fusion and reports; needs numpy only."""

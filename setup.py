@@ -1,0 +1,13 @@
+"""Packages live at the top level of the checkout; recipes and ensemble scripts join the installed package by mapping."""
+
+from setuptools import find_packages, setup
+
+setup(
+    packages=[
+        *find_packages(include=["protogcn", "protogcn.*", "graphs", "graphs.*"]),
+        "protogcn.configs",
+        "protogcn.ensembles",
+    ],
+    package_dir={"protogcn.configs": "configs", "protogcn.ensembles": "ensembles"},
+    package_data={"protogcn.configs": ["*/*.yaml"], "protogcn": ["py.typed"]},
+)
