@@ -1,0 +1,24 @@
+"""Wording shared by the errors of this package."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def unknown(what: str, got: object, known: Iterable[str], *, show_all: bool = False) -> str:
+    """One sentence for a name that does not exist: what was got and the nearest names that do.
+
+    Args:
+        what: the kind of thing that was named, e.g. ``"skeleton"``.
+        got: the name as the user gave it.
+        known: every valid name.
+        show_all: list all valid names when none is near (or always, when there are few).
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(got).lower(), [name.lower() for name in names], n=3, cutoff=0.5)
+    matches = [name for name in names if name.lower() in near]
+    message = f"unknown {what} {got!r}"
+    if matches:
+        message += f"; did you mean {' or '.join(repr(name) for name in matches)}?"
+    if show_all or (not matches and len(names) <= 12):
+        message += f"{'' if matches else ';'} Known: {', '.join(names)}."
+    return message
