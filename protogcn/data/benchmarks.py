@@ -1,0 +1,249 @@
+"""The catalogue of benchmarks: classes, joints, splits, protocol, and what others have published on them."""
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from graphs.messages import unknown
+from protogcn.data import class_names
+from protogcn.data.published import Published, published_results
+
+
+@dataclass(frozen=True, eq=False)
+class Benchmark:
+    """One data set with one way to split it.
+
+    Attributes:
+        name: how recipes, stores and run folders call it.
+        title: its name in print.
+        num_classes: number of classes.
+        skeleton: layout of the stored joints.
+        channels: ``"xyz"``, ``"xy"`` or ``"xys"`` (x, y, score).
+        splits: (train, test) names, the usual pair first; several where the protocol averages over folds.
+        protocol: default ``PipelineConfig.protocol``.
+        reader: ``"pyskl"``, ``"nw_ucla"`` or ``"packed"``: the format the data circulates in.
+        source: the file or folder to hand to ``protogcn data prepare``.
+        citation: whom to cite.
+        class_names: in label order, or None where they come with the data only.
+        model_skeleton: layout after the default protocol, as the network sees it.
+        split_sizes: clips in (train, test) of the usual pair, where they are known.
+        train_subjects: performers of the training split, where a source tells performers and not splits.
+    """
+
+    name: str
+    title: str
+    num_classes: int
+    skeleton: str
+    channels: str
+    splits: tuple[tuple[str, str], ...]
+    protocol: str
+    reader: str
+    source: str
+    citation: str
+    class_names: tuple[str, ...] | None = None
+    model_skeleton: str = ""
+    split_sizes: tuple[int, int] | None = None
+    train_subjects: tuple[int, ...] = ()
+    published: Mapping[str, Published] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model_skeleton", self.model_skeleton or self.skeleton)
+        object.__setattr__(self, "published", published_results(self.name))
+
+    @property
+    def train_split(self) -> str:
+        """Name of the usual training split."""
+        return self.splits[0][0]
+
+    @property
+    def test_split(self) -> str:
+        """Name of the usual test split."""
+        return self.splits[0][1]
+
+
+def _ntu(name: str, classes: int, split: str, way: str, sizes: tuple[int, int]) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title=f"NTU RGB+D {classes if classes > 60 else ''}".strip() + f", {way}",
+        num_classes=classes,
+        skeleton="ntu25",
+        channels="xyz",
+        splits=((f"{split}_train", f"{split}_val"),),
+        protocol="protogcn_3d",
+        reader="pyskl",
+        source=f"ntu{classes}_3danno.pkl (PYSKL annotations)",
+        citation="Shahroudy et al., NTU RGB+D: A Large Scale Dataset for 3D Human Activity Analysis, CVPR 2016"
+        if classes == 60
+        else "Liu et al., NTU RGB+D 120: A Large-Scale Benchmark for 3D Human Activity Understanding, TPAMI 2020",
+        class_names=class_names.NTU_RGBD_120[:classes],
+        split_sizes=sizes,
+    )
+
+
+def _poses(name: str, title: str, classes: int, file: str, citation: str, folds: int = 0, graph: str = "") -> Benchmark:
+    """A video data set with HRNet poses in the PYSKL format."""
+    splits = tuple((f"train{i}", f"test{i}") for i in range(1, folds + 1))
+    return Benchmark(
+        name=name,
+        title=title,
+        num_classes=classes,
+        skeleton="coco17",
+        channels="xys",
+        splits=splits or (("train", "val"),),
+        protocol="protogcn_2d",
+        reader="pyskl",
+        source=f"{file} (PYSKL annotations)",
+        citation=citation,
+        model_skeleton=graph,
+    )
+
+
+_ALL = (
+    _ntu("ntu60_xsub", 60, "xsub", "cross-subject", (40091, 16487)),
+    _ntu("ntu60_xview", 60, "xview", "cross-view", (37646, 18932)),
+    _ntu("ntu120_xsub", 120, "xsub", "cross-subject", (63026, 50919)),
+    _ntu("ntu120_xset", 120, "xset", "cross-setup", (54468, 59477)),
+    _poses(
+        "kinetics400",
+        "Kinetics-400",
+        400,
+        "k400_hrnet.pkl with the key points inside",
+        "Kay et al., The Kinetics Human Action Video Dataset, 2017",
+        graph="coco20",
+    ),
+    _poses(
+        "finegym",
+        "FineGYM (Gym99)",
+        99,
+        "gym_hrnet.pkl",
+        "Shao et al., FineGym: A Hierarchical Video Dataset for Fine-grained Action Understanding, CVPR 2020",
+        graph="coco20",
+    ),
+    Benchmark(
+        name="nw_ucla",
+        title="Northwestern-UCLA, cross-view",
+        num_classes=10,
+        skeleton="ucla20",
+        channels="xyz",
+        splits=(("train", "test"),),
+        protocol="nw_ucla",
+        reader="nw_ucla",
+        source="the folder all_sqe of json files, a zip of it, or nw_ucla.npz",
+        citation="Wang et al., Cross-view Action Modeling, Learning and Recognition, CVPR 2014",
+        class_names=class_names.NW_UCLA,
+        split_sizes=(1020, 464),
+    ),
+    _poses(
+        "hmdb51",
+        "HMDB51",
+        51,
+        "hmdb51_hrnet.pkl",
+        "Kuehne et al., HMDB: A Large Video Database for Human Motion Recognition, ICCV 2011",
+        folds=3,
+    ),
+    _poses(
+        "ucf101",
+        "UCF101",
+        101,
+        "ucf101_hrnet.pkl",
+        "Soomro et al., UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012",
+        folds=3,
+    ),
+    _poses(
+        "diving48",
+        "Diving48",
+        48,
+        "diving48_hrnet.pkl",
+        "Li et al., RESOUND: Towards Action Recognition without Representation Bias, ECCV 2018",
+    ),
+    Benchmark(
+        name="utd_mhad",
+        title="UTD-MHAD, cross-subject",
+        num_classes=27,
+        skeleton="utd20",
+        channels="xyz",
+        splits=(("train", "test"),),
+        protocol="protogcn_3d",
+        reader="packed",
+        source="utd_mhad.npz (packed arrays, see docs/own_data.md)",
+        citation="Chen et al., UTD-MHAD: A Multimodal Dataset for Human Action Recognition, ICIP 2015",
+        class_names=class_names.UTD_MHAD,
+        split_sizes=(431, 430),
+        train_subjects=(1, 3, 5, 7),
+    ),
+    Benchmark(
+        name="msr_action3d",
+        title="MSR-Action3D, cross-subject",
+        num_classes=20,
+        skeleton="msr20",
+        channels="xyz",
+        splits=(("train", "test"),),
+        protocol="protogcn_3d",
+        reader="packed",
+        source="msr_action3d.npz (packed arrays, see docs/own_data.md)",
+        citation="Li et al., Action Recognition Based on A Bag of 3D Points, CVPRW 2010",
+        class_names=class_names.MSR_ACTION3D,
+        train_subjects=(1, 3, 5, 7, 9),
+    ),
+    Benchmark(
+        name="utkinect",
+        title="UTKinect-Action3D, cross-subject",
+        num_classes=10,
+        skeleton="ucla20",
+        channels="xyz",
+        splits=(("train", "test"),),
+        protocol="protogcn_3d",
+        reader="packed",
+        source="utkinect.npz (packed arrays, see docs/own_data.md)",
+        citation="Xia et al., View Invariant Human Action Recognition Using Histograms of 3D Joints, CVPRW 2012",
+        class_names=class_names.UTKINECT,
+        train_subjects=(1, 2, 3, 4, 5),
+    ),
+    Benchmark(
+        name="sbu",
+        title="SBU Kinect Interaction, five folds",
+        num_classes=8,
+        skeleton="kinect15",
+        channels="xyz",
+        splits=tuple((f"fold{i}_train", f"fold{i}_test") for i in range(5)),
+        protocol="protogcn_3d",
+        reader="packed",
+        source="sbu_interaction.npz (packed arrays, see docs/own_data.md)",
+        citation="Yun et al., Two-person Interaction Detection Using Body-Pose Features and MIL, CVPRW 2012",
+        class_names=class_names.SBU,
+    ),
+    Benchmark(
+        name="penn_action",
+        title="Penn Action",
+        num_classes=15,
+        skeleton="penn13",
+        channels="xys",
+        splits=(("train", "test"),),
+        protocol="protogcn_2d",
+        reader="packed",
+        source="penn_action_2d.npz (packed arrays, see docs/own_data.md)",
+        citation="Zhang et al., From Actemes to Action: A Strongly-supervised Representation, ICCV 2013",
+        class_names=class_names.PENN_ACTION,
+        split_sizes=(1258, 1068),
+    ),
+)
+_CATALOGUE = {benchmark.name: benchmark for benchmark in _ALL}
+
+
+def get_benchmark(name: str | Benchmark) -> Benchmark:
+    """The benchmark called ``name`` (a :class:`Benchmark` is returned as it is).
+
+    Raises:
+        ValueError: there is none; the message names the nearest.
+    """
+    if isinstance(name, Benchmark):
+        return name
+    key = str(name).lower().replace("-", "_")
+    if key not in _CATALOGUE:
+        raise ValueError(unknown("benchmark", name, _CATALOGUE, show_all=True))
+    return _CATALOGUE[key]
+
+
+def list_benchmarks(pattern: str = "*") -> list[str]:
+    """Names in the catalogue that match the shell pattern, e.g. ``"ntu*"``."""
+    return [name for name in _CATALOGUE if fnmatch.fnmatchcase(name, pattern)]
