@@ -9,6 +9,7 @@ follow wild pointers.
 import io
 import mmap
 import pickle
+import re
 import struct
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ import numpy as np
 
 __all__ = ["UnsafePickleError", "load"]
 
-_PLAIN_KINDS = "biufcSU"
+_PLAIN_TYPE = re.compile(r"[biufcSU]\d{1,9}")
 _KEY_TYPES = (str, bytes, int, float, type(None), np.generic)
 _MALFORMED = (
     pickle.UnpicklingError,
@@ -32,6 +33,7 @@ _MALFORMED = (
     OverflowError,
     MemoryError,
     AssertionError,
+    RecursionError,
     struct.error,
 )
 
@@ -112,12 +114,12 @@ def _bytes(text: str = "", encoding: str = "latin1") -> bytes:
 
 
 def _dtype(code: Any, align: Any = False, copy: Any = True) -> np.dtype:
-    if not isinstance(code, str | np.dtype):
-        raise UnsafePickleError(f"it asks for the numpy type {code!r:.60}")
-    dtype = np.dtype(code, copy=True)
-    if dtype.kind not in _PLAIN_KINDS or dtype.names is not None or dtype.subdtype is not None:
-        raise UnsafePickleError(f"it holds a numpy array of type {dtype}, not of numbers or text")
-    return dtype
+    if isinstance(code, np.dtype):
+        return code
+    if not isinstance(code, str) or not _PLAIN_TYPE.fullmatch(code):
+        named = f"type {code[:20]!r}" if isinstance(code, str) else "an unknown type"
+        raise UnsafePickleError(f"it holds a numpy array of {named}, which is neither numbers nor text")
+    return np.dtype(code, copy=True)
 
 
 def _set_dtype_state(dtype: np.dtype, state: Any) -> None:
@@ -136,10 +138,11 @@ def _array(raw: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
         raw = raw.encode("latin1")
     if not isinstance(dtype, np.dtype) or not isinstance(raw, bytes | bytearray) or not isinstance(shape, tuple):
         raise UnsafePickleError("it holds a numpy array that is not made of plain bytes")
-    dtype = dtype if dtype.kind in _PLAIN_KINDS else _dtype(dtype)
-    if any(not isinstance(size, int) or size < 0 for size in shape) or prod(shape) * dtype.itemsize != len(raw):
-        raise UnsafePickleError(f"it holds a numpy array whose {len(raw)} bytes do not fill shape {shape} of {dtype}")
-    if not dtype.itemsize or not raw:
+    if any(not isinstance(size, int) or size < 0 for size in shape):
+        raise UnsafePickleError("it holds a numpy array of impossible shape")
+    if prod(shape) * dtype.itemsize != len(raw) or (shape and not dtype.itemsize):
+        raise UnsafePickleError(f"it holds a numpy array whose {len(raw)} bytes do not fill its shape")
+    if not raw:
         return np.zeros(shape, dtype)
     return np.frombuffer(raw, dtype).reshape(shape, order="F" if order == "F" else "C")
 
@@ -193,7 +196,7 @@ class _DataUnpickler(_PythonUnpickler):
         try:
             return _ADMITTED[module, name]
         except KeyError:
-            raise UnsafePickleError(f"it asks for {module}.{name}") from None
+            raise UnsafePickleError(f"it asks for {module[:80]}.{name[:80]}") from None
 
     def get_extension(self, code: int) -> None:
         raise UnsafePickleError(f"it asks for the registered extension {code}")
