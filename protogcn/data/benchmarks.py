@@ -3,10 +3,11 @@
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from graphs.messages import unknown
 from protogcn.data import class_names
-from protogcn.data.published import Published, published_results
+from protogcn.data.published import published_results
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,9 @@ class Benchmark:
         model_skeleton: layout after the default protocol, as the network sees it.
         split_sizes: clips in (train, test) of the usual pair, where they are known.
         train_subjects: performers of the training split, where a source tells performers and not splits.
+        published: model -> stream (``j b k jm bm km``) or fusion (``"2" "4" "6"``, see :mod:`protogcn.data.published`)
+            -> top-1 in percent.
+        published_sources: model -> where its numbers were read.
     """
 
     name: str
@@ -44,11 +48,16 @@ class Benchmark:
     model_skeleton: str = ""
     split_sizes: tuple[int, int] | None = None
     train_subjects: tuple[int, ...] = ()
-    published: Mapping[str, Published] = field(init=False, repr=False)
+    published: Mapping[str, Mapping[str, float]] = field(init=False, repr=False)
+    published_sources: Mapping[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model_skeleton", self.model_skeleton or self.skeleton)
-        object.__setattr__(self, "published", published_results(self.name))
+        results = published_results(self.name)
+        top1 = {model: MappingProxyType(result.top1) for model, result in results.items()}
+        sources = {model: result.source for model, result in results.items()}
+        object.__setattr__(self, "published", MappingProxyType(top1))
+        object.__setattr__(self, "published_sources", MappingProxyType(sources))
 
     @property
     def train_split(self) -> str:

@@ -6,7 +6,6 @@ Keys of a result: ``j b k jm bm km`` for single streams, ``limb`` for the limb h
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 
 @dataclass(frozen=True)
@@ -16,12 +15,10 @@ class Published:
     Attributes:
         top1: stream or fusion -> top-1 in percent.
         source: where the numbers were read.
-        verified: False where they were quoted from the literature without a copy at hand.
     """
 
     top1: Mapping[str, float]
     source: str
-    verified: bool = True
 
 
 _PROTOGCN_KEYS = ("j", "b", "k", "2", "4", "6")
@@ -65,7 +62,7 @@ finegym     93.8 93.8 94.1
 """
 
 _PYSKL = "PYSKL model zoo"
-_LITERATURE = "literature, quoted from memory"
+_LITERATURE = "literature, quoted from memory: to be checked"
 _SINGLE = {
     "nw_ucla": {
         "CTR-GCN": Published({"4": 96.5}, "CTR-GCN paper (users who retrain report 95.0 to 95.5)"),
@@ -73,34 +70,34 @@ _SINGLE = {
         "FR-Head": Published(
             {"j": 94.40, "b": 93.10, "jm": 92.89, "bm": 89.44, "4": 96.77}, "result files of the FR-Head repository"
         ),
-        "Shift-GCN": Published({"4": 94.6}, _LITERATURE, verified=False),
-        "DC-GCN+ADG": Published({"4": 95.3}, _LITERATURE, verified=False),
-        "AGC-LSTM": Published({"2": 93.3}, _LITERATURE, verified=False),
-        "HD-GCN": Published({"all": 97.2}, _LITERATURE, verified=False),
-        "DeGCN": Published({"all": 97.2}, _LITERATURE, verified=False),
-        "BlockGCN": Published({"all": 96.9}, _LITERATURE, verified=False),
+        "Shift-GCN": Published({"4": 94.6}, _LITERATURE),
+        "DC-GCN+ADG": Published({"4": 95.3}, _LITERATURE),
+        "AGC-LSTM": Published({"2": 93.3}, _LITERATURE),
+        "HD-GCN": Published({"all": 97.2}, _LITERATURE),
+        "DeGCN": Published({"all": 97.2}, _LITERATURE),
+        "BlockGCN": Published({"all": 96.9}, _LITERATURE),
     },
     "ntu60_xsub": {"InfoGCN": Published({"6": 93.0}, "InfoGCN paper (a user who retrained reports 92.7)")},
     "utd_mhad": {
-        "JTM": Published({"all": 85.8}, _LITERATURE, verified=False),
-        "JDM": Published({"all": 88.1}, _LITERATURE, verified=False),
-        "AGCN (Fusion-GCN, skeletons only)": Published({"all": 92.3}, _LITERATURE, verified=False),
+        "JTM": Published({"all": 85.8}, _LITERATURE),
+        "JDM": Published({"all": 88.1}, _LITERATURE),
+        "AGCN (Fusion-GCN, skeletons only)": Published({"all": 92.3}, _LITERATURE),
     },
     "msr_action3d": {
-        "Lie group": Published({"all": 92.5}, _LITERATURE + "; mean of AS1 to AS3", verified=False),
-        "HBRNN-L": Published({"all": 94.5}, _LITERATURE + "; mean of AS1 to AS3", verified=False),
+        "Lie group": Published({"all": 92.5}, _LITERATURE + "; mean of AS1 to AS3"),
+        "HBRNN-L": Published({"all": 94.5}, _LITERATURE + "; mean of AS1 to AS3"),
     },
     "utkinect": {
-        "Lie group": Published({"all": 97.1}, _LITERATURE + "; leave one sequence out", verified=False),
-        "ST-LSTM": Published({"all": 97.0}, _LITERATURE + "; leave one sequence out", verified=False),
-        "GCA-LSTM": Published({"all": 98.5}, _LITERATURE + "; leave one sequence out", verified=False),
+        "Lie group": Published({"all": 97.1}, _LITERATURE + "; leave one sequence out"),
+        "ST-LSTM": Published({"all": 97.0}, _LITERATURE + "; leave one sequence out"),
+        "GCA-LSTM": Published({"all": 98.5}, _LITERATURE + "; leave one sequence out"),
     },
     "sbu": {
-        "Co-occurrence LSTM": Published({"all": 90.4}, _LITERATURE + "; mean of 5 folds", verified=False),
-        "ST-LSTM": Published({"all": 93.3}, _LITERATURE + "; mean of 5 folds", verified=False),
-        "GCA-LSTM": Published({"all": 94.9}, _LITERATURE + "; mean of 5 folds", verified=False),
-        "VA-LSTM": Published({"all": 97.2}, _LITERATURE + "; mean of 5 folds", verified=False),
-        "HCN": Published({"all": 98.6}, _LITERATURE + "; mean of 5 folds", verified=False),
+        "Co-occurrence LSTM": Published({"all": 90.4}, _LITERATURE + "; mean of 5 folds"),
+        "ST-LSTM": Published({"all": 93.3}, _LITERATURE + "; mean of 5 folds"),
+        "GCA-LSTM": Published({"all": 94.9}, _LITERATURE + "; mean of 5 folds"),
+        "VA-LSTM": Published({"all": 97.2}, _LITERATURE + "; mean of 5 folds"),
+        "HCN": Published({"all": 98.6}, _LITERATURE + "; mean of 5 folds"),
     },
 }
 
@@ -121,7 +118,7 @@ def _zoo() -> dict[str, dict[str, Published]]:
     return tables
 
 
-def published_results(benchmark: str) -> Mapping[str, Published]:
+def published_results(benchmark: str) -> dict[str, Published]:
     """Model -> published results on ``benchmark``; empty where none are known."""
     merged: dict[str, Published] = {}
     for table in (
@@ -131,4 +128,4 @@ def published_results(benchmark: str) -> Mapping[str, Published]:
         _SINGLE,
     ):
         merged |= table.get(benchmark, {})
-    return MappingProxyType(merged)
+    return merged
