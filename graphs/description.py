@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
 from graphs.messages import unknown
@@ -20,7 +21,7 @@ _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 def from_dict(cls: type[Skeleton], description: Mapping[str, Any]) -> Skeleton:
     """See `Skeleton.from_dict`."""
     if not isinstance(description, Mapping):
-        raise ValueError(f"a skeleton is described by keys and values ({', '.join(KEYS)}); got {description!r}")
+        raise ValueError(f"a skeleton is described by keys and values ({', '.join(KEYS)}); got {brief(description)}")
     name = description.get("name", "unnamed")
     for key in description:
         if key not in KEYS:
@@ -30,7 +31,7 @@ def from_dict(cls: type[Skeleton], description: Mapping[str, Any]) -> Skeleton:
     joints = description["joints"]
     if not isinstance(joints, (Mapping, list, tuple)):
         raise ValueError(
-            f"skeleton {name!r}: 'joints' must be a list of names or 'joint: parent' lines; got {joints!r}"
+            f"skeleton {name!r}: 'joints' must be a list of names or 'joint: parent' lines; got {brief(joints)}"
         )
     details = {key: description[key] for key in KEYS[4:] if description.get(key) is not None}
     if not isinstance(joints, Mapping):
@@ -101,8 +102,25 @@ def to_dict(skeleton: Skeleton) -> dict[str, Any]:
     return description
 
 
+def check_names(skeleton: str, names: Sequence[str]) -> None:
+    """Refuse joints without a name or with the name of another one."""
+    if not names:
+        raise ValueError(f"skeleton {skeleton!r}: there are no joints")
+    first: dict[str, int] = {}
+    for position, joint in enumerate(names):
+        if not isinstance(joint, str) or not joint.strip():
+            raise ValueError(
+                f"skeleton {skeleton!r}: joint {position} needs a name as text; got {brief(joint)} (quote it in YAML)"
+            )
+        if joint in first:
+            raise ValueError(
+                f"skeleton {skeleton!r}: joint {joint!r} appears twice, as {first[joint]} and as {position}"
+            )
+        first[joint] = position
+
+
 def mirror_from_names(joints: Sequence[str]) -> tuple[tuple[int, int], ...]:
-    """(left, right) index pairs of the joints whose names differ in the side only: left_knee and right_knee, or l_ and r_."""
+    """(left, right) pairs of the joints whose names differ in the side only, such as left_knee and right_knee."""
     sides = [_side(joint) for joint in joints]
     pairs = ((i, j) for i, left in enumerate(sides) for j, right in enumerate(sides) if left[1] == right[1])
     return tuple((i, j) for i, j in pairs if (sides[i][0], sides[j][0]) == ("left", "right"))
@@ -138,6 +156,7 @@ class _Finder:
     """Turns joint names (or indices) of one description into indices, with errors that say where."""
 
     def __init__(self, skeleton: str, names: tuple[str, ...]) -> None:
+        check_names(skeleton, names)
         self.skeleton, self.names = skeleton, names
 
     def __call__(self, joint: object, where: str) -> int:
@@ -148,14 +167,14 @@ class _Finder:
         if isinstance(joint, int):
             message = f"there is no joint {joint!r}; joints are numbered 0 to {len(self.names) - 1}"
         else:
-            message = unknown("joint", joint, [str(name) for name in self.names])
+            message = unknown("joint", joint if isinstance(joint, str) else brief(joint), self.names)
         raise ValueError(f"skeleton {self.skeleton!r}, {where}: {message}")
 
     def pairs(self, pairs: object, where: str) -> tuple[tuple[int, int], ...]:
         found = []
         for pair in self.listed(pairs.items() if isinstance(pairs, Mapping) else pairs, where):
             if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
-                raise ValueError(f"skeleton {self.skeleton!r}, {where}: {pair!r} is no pair of two joints")
+                raise ValueError(f"skeleton {self.skeleton!r}, {where}: {brief(pair)} is no pair of two joints")
             first, second = (self(joint, where) for joint in pair)
             if first == second:
                 raise ValueError(f"skeleton {self.skeleton!r}, {where}: joint {pair[0]!r} is paired with itself")
@@ -164,7 +183,7 @@ class _Finder:
 
     def listed(self, items: Any, where: str) -> list[Any]:
         if isinstance(items, (str, Mapping)) or not isinstance(items, Iterable):
-            raise ValueError(f"skeleton {self.skeleton!r}: {where!r} must be a list; got {items!r}")
+            raise ValueError(f"skeleton {self.skeleton!r}: {where!r} must be a list; got {brief(items)}")
         return list(items)
 
 
@@ -176,7 +195,7 @@ def _build(cls: type[Skeleton], find: _Finder, parents: tuple[int, ...], details
     bones, mirror, parts = (more.pop(key, None) for key in ("bones", "mirror", "parts"))
     for key, value in (("bones", bones), ("parts", parts)):
         if value is not None and not isinstance(value, Mapping):
-            raise ValueError(f"skeleton {find.skeleton!r}: {key!r} must hold 'name: value' lines; got {value!r}")
+            raise ValueError(f"skeleton {find.skeleton!r}: {key!r} must hold 'name: value' lines; got {brief(value)}")
     bone_parents = list(parents)
     for joint, above in (bones or {}).items():
         bone_parents[find(joint, "bones")] = -1 if above is None else find(above, f"bones, parent of {joint!r}")

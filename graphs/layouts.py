@@ -29,166 +29,97 @@ Instead of parents, ``joints`` may be a plain list of names with ``edges`` (pair
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
+from reprlib import repr as brief
 from typing import Any
 
 from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 
-_ARM_25 = "{0}_shoulder:spine_shoulder {0}_elbow:{0}_shoulder {0}_wrist:{0}_elbow {0}_hand:{0}_wrist"
-_LEG_25 = "{0}_hip:spine_base {0}_knee:{0}_hip {0}_ankle:{0}_knee {0}_foot:{0}_ankle"
-
-
-def _both(chains: str) -> str:
-    return " ".join(chains.format(side) for side in ("left", "right"))
-
-
-def _each(pairs: str) -> str:
-    """Left and right alternating, joint by joint."""
-    return " ".join(pair.format(side) for pair in pairs.split() for side in ("left", "right"))
-
-
-_NTU = (
-    "spine_base:spine_mid spine_mid:spine_shoulder neck:spine_shoulder head:neck "
-    f"{_both(_ARM_25)} {_both(_LEG_25)} spine_shoulder:"
+_ARMS_HANDS = "(@shoulder:{0} @elbow:@shoulder @wrist:@elbow @hand:@wrist)"
+_LEGS_FEET = "(@hip:{0} @knee:@hip @ankle:@knee @foot:@ankle)"
+_NTU_LIMBS = f"{_ARMS_HANDS.format('spine_shoulder')} {_LEGS_FEET.format('spine_base')}"
+_KINECT_LIMBS = f"{_ARMS_HANDS.format('shoulder_centre')} {_LEGS_FEET.format('hip_centre')}"
+_COCO_BODY = "[@shoulder:{0} @elbow:@shoulder @wrist:@elbow @hip:{1} @knee:@hip @ankle:@knee]"
+_OPENPOSE_BODY = (
+    "nose:neck neck: {{@shoulder:neck @elbow:@shoulder @wrist:@elbow}} {{@hip:{0} @knee:@hip @ankle:@knee}} "
+    "{{@eye:nose}} {{@ear:@eye}}"
 )
-_KINECT_ARM = _ARM_25.replace("spine_shoulder", "shoulder_centre")
-_KINECT_LEG = _LEG_25.replace("spine_base", "hip_centre")
-_FACE = _each("{0}_eye:nose {0}_ear:{0}_eye")
-_COCO_ARMS = _each("{0}_elbow:{0}_shoulder {0}_wrist:{0}_elbow")
-_COCO_LEGS = _each("{0}_knee:{0}_hip {0}_ankle:{0}_knee")
-_OPENPOSE = (
-    "nose:neck neck: "
-    + " ".join(f"{s}_shoulder:neck {s}_elbow:{s}_shoulder {s}_wrist:{s}_elbow" for s in ("right", "left"))
-    + " "
-    + " ".join(f"{s}_hip:{{hang}} {s}_knee:{s}_hip {s}_ankle:{s}_knee" for s in ("right", "left"))
-    + " right_eye:nose left_eye:nose right_ear:right_eye left_ear:left_eye"
-)
-_OPENPOSE_18 = " ".join(pair.format(hang=f"{pair.split('_')[0]}_shoulder") for pair in _OPENPOSE.split())
 _FINGERS = ("index", "middle", "ring", "little")
-_HIPS_AND_SHOULDERS = [["left_shoulder", "right_shoulder"], ["left_hip", "right_hip"]]
+_GIRDLES = [["left_shoulder", "right_shoulder"], ["left_hip", "right_hip"]]
 
-# name -> (joints as "joint:parent", further keys of `Skeleton.from_dict`)
-_CATALOGUE: dict[str, tuple[str, dict[str, Any]]] = {
-    "ntu25": (
-        _NTU + " " + _both("{0}_hand_tip:{0}_thumb {0}_thumb:{0}_hand"),
-        {"body_centre": "spine_mid"},
+# Joints as "joint:parent" in array order, the root as "joint:". With @ for the side, (...) stands for the joints of the
+# left side and then those of the right, {...} for right and then left, [...] for left and right in turn.
+_TREES = {
+    "ntu25": "spine_base:spine_mid spine_mid:spine_shoulder neck:spine_shoulder head:neck "
+    f"{_NTU_LIMBS} spine_shoulder: (@hand_tip:@thumb @thumb:@hand)",
+    "ntu25_pyskl": "spine_base:spine_mid spine_mid:spine_shoulder neck:spine_shoulder head:neck "
+    f"{_NTU_LIMBS} spine_shoulder: (@hand_tip:@hand @thumb:@hand)",
+    "ntu25_infogcn": "spine_base:spine_mid spine_mid: neck:spine_shoulder head:neck "
+    f"{_NTU_LIMBS} spine_shoulder:spine_mid (@hand_tip:@thumb @thumb:@hand)",
+    "coco17": "nose: [@eye:nose @ear:@eye] " + _COCO_BODY.format("nose", "@shoulder"),
+    "coco20": "nose:neck [@eye:nose @ear:@eye] "
+    + _COCO_BODY.format("neck", "mid_hip")
+    + " mid_hip:mid_torso mid_torso:neck neck:",
+    "openpose18": _OPENPOSE_BODY.format("@shoulder"),
+    "openpose18_pyskl": _OPENPOSE_BODY.format("@shoulder"),
+    "openpose20": _OPENPOSE_BODY.format("mid_hip") + " mid_hip:mid_torso mid_torso:neck",
+    "ucla20": f"hip_centre:spine spine:shoulder_centre shoulder_centre: head:shoulder_centre {_KINECT_LIMBS}",
+    "utd20": f"head:shoulder_centre shoulder_centre: spine:shoulder_centre hip_centre:spine {_KINECT_LIMBS}",
+    "msr20": "[@shoulder:shoulder_centre] shoulder_centre: spine:shoulder_centre [@hip:hip_centre] hip_centre:spine "
+    "[@elbow:@shoulder @wrist:@elbow @hand:@wrist @knee:@hip @ankle:@knee @foot:@ankle] head:shoulder_centre",
+    "kinect15": "head:neck neck:torso torso: (@shoulder:neck @elbow:@shoulder @hand:@elbow) "
+    "(@hip:torso @knee:@hip @foot:@knee)",
+    "penn13": "head: " + _COCO_BODY.format("head", "@shoulder"),
+    "mediapipe33": "nose: (@eye_inner:nose @eye:@eye_inner @eye_outer:@eye) [@ear:@eye_outer @mouth:nose] "
+    "[@shoulder:nose @elbow:@shoulder @wrist:@elbow @pinky:@wrist @index:@wrist @thumb:@wrist] "
+    "[@hip:@shoulder @knee:@hip @ankle:@knee @heel:@ankle @foot_index:@ankle]",
+    "halpe26": "nose:head [@eye:nose @ear:@eye] "
+    + _COCO_BODY.format("neck", "mid_hip")
+    + " head:neck neck: mid_hip:neck [@big_toe:@heel @small_toe:@heel @heel:@ankle]",
+    "h36m17": "pelvis: {@hip:pelvis @knee:@hip @ankle:@knee} spine:pelvis thorax:spine neck_nose:thorax head:neck_nose "
+    "(@shoulder:thorax @elbow:@shoulder @wrist:@elbow)",
+    "smpl24": "pelvis: [@hip:pelvis] spine1:pelvis [@knee:@hip] spine2:spine1 [@ankle:@knee] "
+    "spine3:spine2 [@foot:@ankle] neck:spine3 [@collar:spine3] head:neck "
+    "[@shoulder:@collar @elbow:@shoulder @wrist:@elbow @hand:@wrist]",
+    "hand21": "wrist: thumb_cmc:wrist thumb_mcp:thumb_cmc thumb_ip:thumb_mcp thumb_tip:thumb_ip "
+    + " ".join(
+        f"{name}_mcp:wrist {name}_pip:{name}_mcp {name}_dip:{name}_pip {name}_tip:{name}_dip" for name in _FINGERS
     ),
-    "ntu25_pyskl": (
-        _NTU + " " + _both("{0}_hand_tip:{0}_hand {0}_thumb:{0}_hand"),
-        {
-            "body_centre": "spine_mid",
-            "bones": {"left_hand_tip": "left_thumb", "right_hand_tip": "right_thumb"},
-        },
-    ),
-    "ntu25_infogcn": (
-        _NTU.replace("spine_mid:spine_shoulder", "spine_mid:").replace(" spine_shoulder:", " spine_shoulder:spine_mid")
-        + " "
-        + _both("{0}_hand_tip:{0}_thumb {0}_thumb:{0}_hand"),
-        {"body_centre": "spine_mid"},
-    ),
-    "coco17": (
-        f"nose: {_FACE} {_each('{0}_shoulder:nose')} {_COCO_ARMS} {_each('{0}_hip:{0}_shoulder')} {_COCO_LEGS}",
-        {"bones": {"left_hip": "nose", "right_hip": "nose"}, "extra_edges": _HIPS_AND_SHOULDERS},
-    ),
-    "coco20": (
-        f"nose:neck {_FACE} {_each('{0}_shoulder:neck')} {_COCO_ARMS} {_each('{0}_hip:mid_hip')} {_COCO_LEGS} "
-        "mid_hip:mid_torso mid_torso:neck neck:",
-        {},
-    ),
-    "openpose18": (_OPENPOSE_18, {}),
-    "openpose18_pyskl": (_OPENPOSE_18, {"bones": {"nose": None, "neck": "nose"}}),
-    "openpose20": (
-        _OPENPOSE.format(hang="mid_hip") + " mid_hip:mid_torso mid_torso:neck",
-        {"body_centre": "mid_torso"},
-    ),
-    "ucla20": (
-        "hip_centre:spine spine:shoulder_centre shoulder_centre: head:shoulder_centre "
-        + _both(_KINECT_ARM)
-        + " "
-        + _both(_KINECT_LEG),
-        {"body_centre": "spine"},
-    ),
-    "utd20": (
-        "head:shoulder_centre shoulder_centre: spine:shoulder_centre hip_centre:spine "
-        + _both(_KINECT_ARM)
-        + " "
-        + _both(_KINECT_LEG),
-        {"body_centre": "spine"},
-    ),
-    "msr20": (
-        _each("{0}_shoulder:shoulder_centre")
-        + " shoulder_centre: spine:shoulder_centre "
-        + _each("{0}_hip:hip_centre")
-        + " hip_centre:spine "
-        + _each("{0}_elbow:{0}_shoulder {0}_wrist:{0}_elbow {0}_hand:{0}_wrist")
-        + " "
-        + _each("{0}_knee:{0}_hip {0}_ankle:{0}_knee {0}_foot:{0}_ankle")
-        + " head:shoulder_centre",
-        {"body_centre": "spine"},
-    ),
-    "kinect15": (
-        "head:neck neck:torso torso: "
-        + _both("{0}_shoulder:neck {0}_elbow:{0}_shoulder {0}_hand:{0}_elbow")
-        + " "
-        + _both("{0}_hip:torso {0}_knee:{0}_hip {0}_foot:{0}_knee"),
-        {},
-    ),
-    "penn13": (
-        f"head: {_each('{0}_shoulder:head')} {_COCO_ARMS} {_each('{0}_hip:{0}_shoulder')} {_COCO_LEGS}",
-        {"extra_edges": _HIPS_AND_SHOULDERS},
-    ),
-    "mediapipe33": (
-        "nose: "
-        + _both("{0}_eye_inner:nose {0}_eye:{0}_eye_inner {0}_eye_outer:{0}_eye")
-        + " "
-        + _each("{0}_ear:{0}_eye_outer {0}_mouth:nose {0}_shoulder:nose")
-        + f" {_COCO_ARMS} "
-        + _each("{0}_pinky:{0}_wrist {0}_index:{0}_wrist {0}_thumb:{0}_wrist {0}_hip:{0}_shoulder")
-        + f" {_COCO_LEGS} "
-        + _each("{0}_heel:{0}_ankle {0}_foot_index:{0}_ankle"),
-        {
-            "extra_edges": [
-                ["left_mouth", "right_mouth"],
-                *_HIPS_AND_SHOULDERS,
-                *([f"{side}_pinky", f"{side}_index"] for side in ("left", "right")),
-                *([f"{side}_heel", f"{side}_foot_index"] for side in ("left", "right")),
-            ]
-        },
-    ),
-    "halpe26": (
-        f"nose:head {_FACE} {_each('{0}_shoulder:neck')} {_COCO_ARMS} {_each('{0}_hip:mid_hip')} {_COCO_LEGS} "
-        "head:neck neck: mid_hip:neck " + _each("{0}_big_toe:{0}_heel {0}_small_toe:{0}_heel {0}_heel:{0}_ankle"),
-        {"body_centre": "mid_hip"},
-    ),
-    "h36m17": (
-        "pelvis: "
-        + " ".join(f"{side}_hip:pelvis {side}_knee:{side}_hip {side}_ankle:{side}_knee" for side in ("right", "left"))
-        + " spine:pelvis thorax:spine neck_nose:thorax head:neck_nose "
-        + _both("{0}_shoulder:thorax {0}_elbow:{0}_shoulder {0}_wrist:{0}_elbow"),
-        {},
-    ),
-    "smpl24": (
-        f"pelvis: {_each('{0}_hip:pelvis')} spine1:pelvis {_each('{0}_knee:{0}_hip')} spine2:spine1 "
-        f"{_each('{0}_ankle:{0}_knee')} spine3:spine2 {_each('{0}_foot:{0}_ankle')} neck:spine3 "
-        f"{_each('{0}_collar:spine3')} head:neck "
-        + _each("{0}_shoulder:{0}_collar {0}_elbow:{0}_shoulder {0}_wrist:{0}_elbow {0}_hand:{0}_wrist"),
-        {},
-    ),
-    "hand21": (
-        "wrist: thumb_cmc:wrist thumb_mcp:thumb_cmc thumb_ip:thumb_mcp thumb_tip:thumb_ip "
-        + " ".join(
-            f"{name}_mcp:wrist {name}_pip:{name}_mcp {name}_dip:{name}_pip {name}_tip:{name}_dip" for name in _FINGERS
-        ),
-        {
-            "parts": {
-                "thumb": ["thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"],
-                **{finger: [f"{finger}_{bone}" for bone in ("mcp", "pip", "dip", "tip")] for finger in _FINGERS},
-            }
-        },
-    ),
+}
+
+# Further keys of `Skeleton.from_dict`. body_centre is what the published pre-processing of the layout subtracts.
+_DETAILS: dict[str, dict[str, Any]] = {
+    "ntu25": {"body_centre": "spine_mid"},
+    "ntu25_pyskl": {
+        "body_centre": "spine_mid",
+        "bones": {"left_hand_tip": "left_thumb", "right_hand_tip": "right_thumb"},
+    },
+    "coco17": {"bones": {"left_hip": "nose", "right_hip": "nose"}, "extra_edges": _GIRDLES},
+    "openpose18_pyskl": {"bones": {"nose": None, "neck": "nose"}},
+    "openpose20": {"body_centre": "mid_torso"},
+    "ucla20": {"body_centre": "spine"},
+    "utd20": {"body_centre": "spine"},
+    "msr20": {"body_centre": "spine"},
+    "penn13": {"extra_edges": _GIRDLES},
+    "mediapipe33": {
+        "extra_edges": [
+            ["left_mouth", "right_mouth"],
+            *_GIRDLES,
+            *([f"{side}_pinky", f"{side}_index"] for side in ("left", "right")),
+            *([f"{side}_heel", f"{side}_foot_index"] for side in ("left", "right")),
+        ]
+    },
+    "halpe26": {"body_centre": "mid_hip"},
+    "hand21": {
+        "parts": {
+            "thumb": ["thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip"],
+            **{finger: [f"{finger}_{bone}" for bone in ("mcp", "pip", "dip", "tip")] for finger in _FINGERS},
+        }
+    },
 }
 
 _ALIASES = {
@@ -225,7 +156,7 @@ _ALIASES = {
 
 def list_skeletons(pattern: str = "*") -> list[str]:
     """Names in the catalogue that match a shell pattern such as ``"ntu*"``, sorted."""
-    return sorted(fnmatch.filter(_CATALOGUE, pattern))
+    return sorted(fnmatch.filter(_TREES, pattern))
 
 
 def get_skeleton(source: str | Path | Mapping[str, Any] | Skeleton) -> Skeleton:
@@ -247,23 +178,35 @@ def get_skeleton(source: str | Path | Mapping[str, Any] | Skeleton) -> Skeleton:
         return _from_file(Path(source))
     if not isinstance(source, str):
         raise ValueError(
-            f"a skeleton is given by name, YAML file or description; got {type(source).__name__} {source!r}"
+            f"a skeleton is given by name, YAML file or description; got {type(source).__name__} {brief(source)}"
         )
     name = source.strip().lower().replace("-", "_").replace(" ", "_")
     name = _ALIASES.get(name, name)
-    if name not in _CATALOGUE:
+    if name not in _TREES:
         hint = "An own skeleton is given by the path of its .yaml file."
         raise ValueError(
-            f"{unknown('skeleton', source, [*_CATALOGUE, *_ALIASES])} Catalogue: {', '.join(list_skeletons())}. {hint}"
+            f"{unknown('skeleton', source, [*_TREES, *_ALIASES])} Catalogue: {', '.join(list_skeletons())}. {hint}"
         )
     return _from_catalogue(name)
 
 
 @cache
 def _from_catalogue(name: str) -> Skeleton:
-    tree, details = _CATALOGUE[name]
-    joints = {joint: above or None for joint, _, above in (pair.partition(":") for pair in tree.split())}
-    return Skeleton.from_dict({"name": name, "joints": joints, **details})
+    pairs = (pair.partition(":") for pair in _expand(_TREES[name]).split())
+    joints = {joint: above or None for joint, _, above in pairs}
+    return Skeleton.from_dict({"name": name, "joints": joints, **_DETAILS.get(name, {})})
+
+
+def _expand(tree: str) -> str:
+    """Write out the groups of left and right joints."""
+
+    def sides(group: re.Match[str]) -> str:
+        kind, body = group[0][0], group[0][1:-1]
+        order = ("right_", "left_") if kind == "{" else ("left_", "right_")
+        blocks = body.split() if kind == "[" else [body]
+        return " ".join(block.replace("@", side) for block in blocks for side in order)
+
+    return re.sub(r"\(.*?\)|\{.*?\}|\[.*?\]", sides, tree)
 
 
 def _from_file(path: Path) -> Skeleton:
@@ -284,9 +227,9 @@ def _from_file(path: Path) -> Skeleton:
     try:
         description = yaml.load(path.read_text(encoding="utf-8"), Loader=Loader)
         if not isinstance(description, Mapping):
-            raise ValueError(f"expected 'key: value' lines with at least 'joints:'; got {description!r}")
+            raise ValueError(f"expected 'key: value' lines with at least 'joints:'; got {brief(description)}")
         return Skeleton.from_dict({"name": path.stem, **description})
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is not valid YAML: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error

@@ -11,7 +11,7 @@ def unknown(what: str, got: object, known: Iterable[str], *, show_all: bool = Fa
         what: the kind of thing that was named, e.g. ``"skeleton"``.
         got: the name as the user gave it.
         known: every valid name.
-        show_all: list all valid names when none is near (or always, when there are few).
+        show_all: list all valid names even when some are near; when none is near, up to 40 are listed anyway.
     """
     names = list(known)
     near = difflib.get_close_matches(str(got).lower(), [name.lower() for name in names], n=3, cutoff=0.5)
@@ -19,6 +19,6 @@ def unknown(what: str, got: object, known: Iterable[str], *, show_all: bool = Fa
     message = f"unknown {what} {got!r}"
     if matches:
         message += f"; did you mean {' or '.join(repr(name) for name in matches)}?"
-    if show_all or (not matches and len(names) <= 12):
-        message += f"{'' if matches else ';'} Known: {', '.join(names)}."
-    return message
+    if show_all or (not matches and len(names) <= 40):
+        return f"{message}{'' if matches else ';'} known: {', '.join(names)}."
+    return message if matches else f"{message}."

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from graphs import adjacency, description
 from graphs.messages import unknown
 
 
@@ -46,7 +46,8 @@ class Skeleton:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise ValueError(f"a skeleton needs a name; got {self.name!r}")
-        self._check_joints()
+        self._freeze()
+        description.check_names(self.name, self.joints)
         self._check_tree(self.parents, "parents")
         if self.bone_parents is not None:
             self._check_tree(self.bone_parents, "bone_parents")
@@ -84,8 +85,15 @@ class Skeleton:
 
     @cached_property
     def kbone_pairs(self) -> tuple[tuple[int, int], ...]:
-        """(joint, grandparent) of every two-hop bone (ProtoGCN); without a grandparent a joint is paired with itself."""
-        return tuple((joint, joint if (up := self._ancestor(joint, 2)) < 0 else up) for joint in range(self.num_joints))
+        """(joint, grandparent) of every two-hop bone (ProtoGCN); a joint without one is paired with itself."""
+        return tuple((joint, joint if above < 0 else above) for joint, above in enumerate(self.ancestors(2)))
+
+    def ancestors(self, steps: int) -> tuple[int, ...]:
+        """For each joint the one that many bones above it in the bone tree, -1 beyond the root."""
+        above = tuple(range(self.num_joints))
+        for _ in range(steps):
+            above = tuple(joint if joint < 0 else self.bone_tree[joint] for joint in above)
+        return above
 
     @cached_property
     def mirror_permutation(self) -> np.ndarray:
@@ -131,9 +139,7 @@ class Skeleton:
         Raises:
             ValueError: unknown strategy or option.
         """
-        from graphs.adjacency import build
-
-        return build(self, strategy, **options)
+        return adjacency.build(self, strategy, **options)
 
     @classmethod
     def from_edges(
@@ -151,37 +157,25 @@ class Skeleton:
             joints: names in array order, or only how many there are (then ``joint_0`` ...).
             edges: V - 1 pairs of joints, by name or index, in any order and direction.
             centre: the root; by default the joint with the least distance to the farthest joint.
-            **details: the optional keys of `from_dict`: ``mirror``, ``parts``, ``body_centre``, ``extra_edges``, ``bones``.
+            **details: ``mirror``, ``parts``, ``body_centre``, ``extra_edges`` and ``bones`` as in `from_dict`.
 
         Raises:
             ValueError: the edges do not form one connected tree; names the joints concerned.
         """
-        from graphs.description import from_edges
-
-        return from_edges(cls, name, joints, edges, centre, details)
+        return description.from_edges(cls, name, joints, edges, centre, details)
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Skeleton:
+    def from_dict(cls, data: Mapping[str, Any]) -> Skeleton:
         """Build a skeleton from plain data, as it is written in a YAML file (format: `graphs.layouts`).
 
         Raises:
             ValueError: an unknown key, a joint that is not there, or anything `Skeleton` refuses.
         """
-        from graphs.description import from_dict
-
-        return from_dict(cls, description)
+        return description.from_dict(cls, data)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data (text, lists, dicts) from which `from_dict` builds an equal skeleton."""
-        from graphs.description import to_dict
-
-        return to_dict(self)
-
-    def _ancestor(self, joint: int, steps: int) -> int:
-        """Index reached by going up the bone tree; -1 beyond the root."""
-        while steps > 0 and joint >= 0:
-            joint, steps = self.bone_tree[joint], steps - 1
-        return joint
+        return description.to_dict(self)
 
     def _fail(self, reason: str) -> ValueError:
         return ValueError(f"skeleton {self.name!r}: {reason}")
@@ -192,14 +186,14 @@ class Skeleton:
         if not 0 <= joint < self.num_joints:
             raise self._fail(f"{where} refers to joint {joint}, but joints are numbered 0 to {self.num_joints - 1}")
 
-    def _check_joints(self) -> None:
-        if not self.joints:
-            raise self._fail("there are no joints")
-        for position, joint in enumerate(self.joints):
-            if not isinstance(joint, str) or not joint.strip():
-                raise self._fail(f"joint {position} needs a name as text; got {joint!r} (quote it in a YAML file)")
-            if self.joints.index(joint) != position:
-                raise self._fail(f"joint {joint!r} appears twice, as {self.joints.index(joint)} and as {position}")
+    def _freeze(self) -> None:
+        """Lists become tuples, so that equal skeletons compare and hash equal."""
+        pairs = {key: tuple(tuple(pair) for pair in getattr(self, key)) for key in ("mirror", "extra_edges")}
+        bones = None if self.bone_parents is None else tuple(self.bone_parents)
+        parts = {part: tuple(members) for part, members in self.parts.items()}
+        frozen = {"joints": tuple(self.joints), "parents": tuple(self.parents), "bone_parents": bones, "parts": parts}
+        for key, value in (frozen | pairs).items():
+            object.__setattr__(self, key, value)
 
     def _check_tree(self, parents: tuple[int, ...], where: str) -> None:
         names = self.joints
@@ -216,30 +210,36 @@ class Skeleton:
             raise self._fail(
                 f"{where} has {len(roots)} roots ({', '.join(roots)}); all but one must hang on another joint"
             )
+        grounded = {parents.index(-1)} if roots else set()
         for start in range(self.num_joints):
             path = [start]
-            while (above := parents[path[-1]]) >= 0:
+            while path[-1] not in grounded:
+                above = parents[path[-1]]
                 if above in path:
                     loop = " -> ".join(names[joint] for joint in [*path[path.index(above) :], above])
                     raise self._fail(f"{where} runs in a circle: {loop}; one joint of it must hang elsewhere")
                 path.append(above)
+            grounded.update(path)
 
     def _check_groups(self) -> None:
-        self._check_disjoint({f"mirror pair {pair}": pair for pair in self.mirror}, "a joint has one mirror image")
-        self._check_disjoint(self.parts, "parts must be disjoint")
-        for pair in chain(self.mirror, self.extra_edges):
-            for joint in pair:
-                self._check_index(joint, "extra_edges")
-            if len(pair) != 2 or pair[0] == pair[1]:
-                raise self._fail(f"{pair} is no pair of two different joints")
+        for where, pairs in (("mirror", self.mirror), ("extra_edges", self.extra_edges)):
+            for pair in pairs:
+                if len(pair) != 2 or pair[0] == pair[1]:
+                    raise self._fail(f"{where} must hold pairs of two different joints; got {pair}")
+                for joint in pair:
+                    self._check_index(joint, where)
+        pairs_by_name = {" - ".join(self.joints[joint] for joint in pair): pair for pair in self.mirror}
+        self._check_disjoint("mirror pair", pairs_by_name, "a joint has one mirror image")
+        self._check_disjoint("part", self.parts, "parts must not overlap")
 
-    def _check_disjoint(self, groups: Mapping[str, tuple[int, ...]], rule: str) -> None:
+    def _check_disjoint(self, kind: str, groups: Mapping[str, tuple[int, ...]], rule: str) -> None:
         owner: dict[int, str] = {}
         for name, members in groups.items():
             if not members:
-                raise self._fail(f"part {name!r} has no joints")
+                raise self._fail(f"{kind} {name!r} has no joints")
             for joint in members:
-                self._check_index(joint, str(name))
+                self._check_index(joint, f"{kind} {name!r}")
                 if joint in owner:
-                    raise self._fail(f"joint {self.joints[joint]!r} is in {owner[joint]!r} and in {name!r}; {rule}")
+                    both = f"{kind} {owner[joint]!r} and in {kind} {name!r}"
+                    raise self._fail(f"joint {self.joints[joint]!r} is in {both}; {rule}")
                 owner[joint] = name
