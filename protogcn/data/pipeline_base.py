@@ -1,0 +1,202 @@
+"""What all pipelines share: the clip after preprocessing, the draw, checks, repairs, augmentation, padding of persons."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphs import augment, streams
+from graphs.messages import unknown
+from graphs.skeleton import Skeleton
+from protogcn.data.pipeline_config import PipelineConfig
+
+MODES = ("train", "val", "test")
+CHANNELS = ("xyz", "xy", "xys")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A clip after the deterministic, cacheable part of a pipeline: keypoints (M, T, V, C) and the image they lie in."""
+
+    keypoints: NDArray[Any]
+    image_shape: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """Everything random about one network input; the rest of a pipeline is a pure function of it.
+
+    Attributes:
+        frames: indices (num_clips * clip_len,) into the prepared clip.
+        visible: which of the frames are shown, bool as `frames`; None shows all. Zero padding hides some.
+        angles: radians about x, y, z (the protocol nw_ucla: tilt, turn, 0).
+        scale, shear, noise, flip, part, joints: parameters of the functions of that name in `graphs.augment`.
+    """
+
+    frames: NDArray[np.int64]
+    visible: NDArray[np.bool_] | None = None
+    angles: Any = None
+    scale: NDArray[np.float64] | None = None
+    shear: NDArray[np.float64] | None = None
+    noise: NDArray[np.float64] | None = None
+    flip: bool = False
+    part: int = augment.NO_PART
+    joints: NDArray[np.bool_] | None = None
+
+
+class Pipeline(ABC):
+    """Turns a stored clip into float32 (num_clips, M, T, V, C).
+
+    `pipeline(clip, rng)` is `apply(prepare(clip), draw(prepared, rng))`: what is prepared may be cached, what is drawn may
+    be recorded and given again. There is one subclass for each order of steps; `build_pipeline` picks it.
+
+    Attributes:
+        num_clips: 1 in training and validation, `config.test_clips` in the test.
+        out_shape: (num_clips, num_persons, clip_len, V, C).
+    """
+
+    def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
+        streams.check_stream(stream)
+        if mode not in MODES:
+            raise ValueError(unknown("mode", mode, MODES, show_all=True))
+        if channels not in CHANNELS:
+            raise ValueError(unknown("channels", channels, CHANNELS, show_all=True))
+        flat = config.protocol.endswith("_2d")
+        if flat == (channels == "xyz"):
+            fitting = "protogcn_3d, pyskl_3d or nw_ucla" if flat else "protogcn_2d or pyskl_2d"
+            raise ValueError(
+                f"protocol {config.protocol} needs {'image' if flat else '3-D'} coordinates, but the clips hold "
+                f"{channels!r}: set pipeline.protocol to {fitting}"
+            )
+        for option, needs in (("part_drop", "parts"), ("flip", "mirror")):
+            if getattr(config, option) and not getattr(skeleton, needs):
+                raise ValueError(
+                    f"pipeline.{option} needs the {needs} of the skeleton, and {skeleton.name} defines none: "
+                    f"set pipeline.{option} to 0, or describe them in the skeleton's file"
+                )
+        self.config, self.skeleton, self.stream, self.mode, self.channels = config, skeleton, stream, mode, channels
+        self.training = mode == "train"
+        self.num_clips = config.test_clips if mode == "test" else 1
+        self.out_shape = (self.num_clips, config.num_persons, config.clip_len, skeleton.num_joints, len(channels))
+
+    def __call__(self, clip: Any, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
+        """Network input of a clip.
+
+        Args:
+            clip: a `Clip` of a store, an array (M, T, V, C), or the result of `prepare`.
+            rng: source of the draws; needed in training, unused otherwise.
+
+        Returns:
+            float32, `out_shape`. A clip of no persons, or of zeros only, gives zeros.
+
+        Raises:
+            ValueError: if the clip does not fit the skeleton, the channels or the protocol.
+        """
+        prepared = clip if isinstance(clip, Prepared) else self.prepare(clip)
+        return self.apply(prepared, self.draw(prepared, rng))
+
+    def prepare(self, clip: Any) -> Prepared:
+        """The deterministic part, the same for every stream and mode.
+
+        Joints with a coordinate that is no finite number become unseen joints (zeros).
+
+        Raises:
+            ValueError: if the clip has no frames, or other joints or channels than the pipeline was built for.
+        """
+        keypoints = np.asarray(getattr(clip, "keypoints", clip))
+        joints = self.source_skeleton(keypoints).num_joints
+        name = f"clip {clip.id!r}" if hasattr(clip, "id") else "the clip"
+        if keypoints.ndim != 4 or keypoints.shape[2:] != (joints, len(self.channels)):
+            raise ValueError(
+                f"{name} has shape {keypoints.shape}, expected (persons, frames, {joints}, {len(self.channels)}) for "
+                f"skeleton {self.skeleton.name} with channels {self.channels!r}: prepare the data with that skeleton, or "
+                "name the skeleton of the data"
+            )
+        if keypoints.dtype.kind != "f":
+            raise ValueError(f"{name} holds {keypoints.dtype} values, expected floating-point coordinates")
+        if not keypoints.shape[1]:
+            raise ValueError(f"{name} has no frames: remove it from the data, there is nothing to sample")
+        image_shape = getattr(clip, "image_shape", None)
+        return Prepared(self.prepare_keypoints(without_gaps(keypoints), image_shape), image_shape)
+
+    def draw(self, prepared: Prepared, rng: np.random.Generator | None = None) -> Draw:
+        """Draw what the mode leaves to chance; validation and test draw nothing.
+
+        Raises:
+            ValueError: in training without a generator.
+        """
+        if not self.training:
+            return self.fixed_draw(prepared.keypoints.shape[1])
+        if rng is None:
+            raise ValueError("a training pipeline draws at random: call it with a numpy Generator, pipeline(clip, rng)")
+        return self.random_draw(prepared.keypoints.shape, rng)
+
+    def source_skeleton(self, keypoints: NDArray[Any]) -> Skeleton:
+        """The layout of the clips before the pipeline adds joints of its own."""
+        return self.skeleton
+
+    def prepare_keypoints(self, keypoints: NDArray[Any], image_shape: tuple[int, int] | None) -> NDArray[Any]:
+        """The protocol's own part of `prepare`: (M, T, V, C) to (M, T', V, C)."""
+        return keypoints
+
+    @abstractmethod
+    def fixed_draw(self, num_frames: int) -> Draw:
+        """The draw of validation and test for a prepared clip of `num_frames` frames."""
+
+    @abstractmethod
+    def random_draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> Draw:
+        """The draw of training for a prepared clip of the given shape (M, T, V, C)."""
+
+    @abstractmethod
+    def apply(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
+        """The network input that follows from a draw, float32 `out_shape`."""
+
+    def draw_changes(self, rng: np.random.Generator) -> dict[str, Any]:
+        """The changes that make sense in every protocol, as fields of a `Draw`."""
+        config = self.config
+        changes: dict[str, Any] = {}
+        if config.flip:
+            changes["flip"] = augment.draw_flip(rng, config.flip)
+        if config.part_drop:
+            changes["part"] = augment.draw_part_drop(rng, self.skeleton, config.part_drop)
+        if config.joint_dropout:
+            changes["joints"] = augment.draw_joint_dropout(rng, self.skeleton.num_joints, config.joint_dropout)
+        return changes
+
+    def draw_deformation(self, shape: tuple[int, ...], rng: np.random.Generator) -> dict[str, Any]:
+        """Changes of the coordinates of a 3-D clip (M, T, V, C), as fields of a `Draw`."""
+        changes: dict[str, Any] = {}
+        if self.config.shear:
+            changes["shear"] = augment.draw_shear(rng, self.config.shear)
+        if self.config.noise:
+            changes["noise"] = augment.draw_noise(rng, *shape[:3])
+        return changes
+
+    def cleared(self, x: NDArray[Any], draw: Draw) -> NDArray[Any]:
+        """Clear the body part and the joints that a draw drops."""
+        if draw.part != augment.NO_PART:
+            x = augment.part_drop(x, self.skeleton, draw.part)
+        return x if draw.joints is None else augment.joint_dropout(x, draw.joints)
+
+    def formatted(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Cut (M, num_clips * T, V, C) into clips and fill or cut the persons: float32 (num_clips, num_persons, T, V, C)."""
+        config = self.config
+        out = np.zeros((self.num_clips, config.num_persons, config.clip_len, *x.shape[2:]), dtype=np.float32)
+        persons = min(len(x), config.num_persons)
+        clips = x[:persons].reshape(persons, self.num_clips, config.clip_len, *x.shape[2:])
+        out[:, :persons] = clips.swapaxes(0, 1)
+        return out
+
+
+def without_gaps(keypoints: NDArray[Any]) -> NDArray[Any]:
+    """The clip (M, T, V, C) with joints that hold a NaN or an infinity set to zero, which marks a joint as unseen."""
+    if keypoints.dtype == np.float16:
+        # The exponent bits tell; numpy's half-precision isfinite is several times slower.
+        finite = (np.ascontiguousarray(keypoints).view(np.uint16) & 0x7C00) != 0x7C00
+    else:
+        finite = np.isfinite(keypoints)
+    if finite.all():
+        return keypoints
+    return np.where(finite.all(axis=-1, keepdims=True), keypoints, keypoints.dtype.type(0))

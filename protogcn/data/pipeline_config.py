@@ -1,0 +1,88 @@
+"""The typed recipe of a data pipeline."""
+
+import math
+from dataclasses import dataclass
+
+from graphs.messages import unknown
+
+PROTOCOLS = ("protogcn_3d", "protogcn_2d", "pyskl_3d", "pyskl_2d", "nw_ucla")
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """From stored clips to network input. The defaults are ProtoGCN's published recipe for NTU RGB+D.
+
+    Attributes:
+        protocol: order of the steps. `protogcn_3d` (centre, augment, stream, sample), `protogcn_2d` (sample, flip, virtual
+            joints, stream), `pyskl_3d` (centre and turn upright, augment, stream, sample), `pyskl_2d` (scale to the image,
+            augment, stream, sample), `nw_ucla` (centre, tilt and turn, stretch to a box, sample, stream).
+        clip_len: frames of a network input.
+        num_persons: persons of a network input; missing ones are zeros, further ones are left out.
+        test_clips: clips of one sample in the test, whose scores are averaged. Validation uses one.
+        sampling: `uniform`, or `pad` to repeat or clear up to clip_len (vanilla ST-GCN; not for nw_ucla).
+        padding: what `pad` does behind the end of a clip: `zero` or `loop`.
+        p_interval: smallest and largest share of a clip that uniform sampling looks at.
+        rotation: largest angle in radians about each axis, in training (protogcn_3d, pyskl_3d).
+        scale: largest relative change of each axis, in training (protogcn_3d, pyskl_3d).
+        shear: largest off-diagonal entry of a random shear, in training (3-D protocols).
+        noise: standard deviation of the noise relative to the size of the person, in training (3-D protocols).
+        flip: probability of exchanging left and right, in training. `protogcn_2d` mirrors about the image.
+        flip_mirror: reflect the coordinates too; the published 3-D recipes only exchange the labels.
+        part_drop: probability of clearing one limb, in training.
+        joint_dropout: probability of clearing each joint for a whole clip, in training.
+        align_spine: turn the first body upright and its shoulders along x; None is what the protocol publishes.
+        spine: the joints (lower, upper) that align_spine puts along z.
+        shoulders: the joints (right, left) that align_spine puts along x.
+        kbone: definition of the K-bone stream, `grandparent` or `infogcn:<k>`.
+        turn_degrees: largest turn about the vertical axis, in training (nw_ucla).
+        tilt_degrees: largest tilt about the horizontal axis, in training (nw_ucla).
+        significant_digits: 6 recovers the exact doubles of the NW-UCLA files from a float32 store; 0 takes the store as is.
+
+    Raises:
+        ValueError: for a value out of range; the message names the field.
+    """
+
+    protocol: str = "protogcn_3d"
+    clip_len: int = 100
+    num_persons: int = 2
+    test_clips: int = 10
+    sampling: str = "uniform"
+    padding: str = "zero"
+    p_interval: tuple[float, float] = (1.0, 1.0)
+    rotation: float = 0.2
+    scale: float = 0.0
+    shear: float = 0.0
+    noise: float = 0.0
+    flip: float = 0.0
+    flip_mirror: bool = False
+    part_drop: float = 0.0
+    joint_dropout: float = 0.0
+    align_spine: bool | None = None
+    spine: tuple[int, int] = (0, 1)
+    shoulders: tuple[int, int] = (8, 4)
+    kbone: str = "grandparent"
+    turn_degrees: int = 60
+    tilt_degrees: int = 60
+    significant_digits: int = 0
+
+    def __post_init__(self) -> None:
+        for name, known in (("protocol", PROTOCOLS), ("sampling", ("uniform", "pad")), ("padding", ("zero", "loop"))):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown(name, getattr(self, name), known, show_all=True))
+        for name in ("clip_len", "num_persons", "test_clips"):
+            self._check(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("flip", "part_drop", "joint_dropout"):
+            self._check(name, 0 <= getattr(self, name) <= 1, "a probability from 0 to 1")
+        for name in ("rotation", "scale", "shear", "noise", "turn_degrees", "tilt_degrees", "significant_digits"):
+            self._check(name, 0 <= getattr(self, name) < math.inf, "0 or more")
+        low, high = self.p_interval
+        self._check("p_interval", 0 < low <= high <= 1, "two shares with 0 < low <= high <= 1")
+        if self.sampling == "pad":
+            self._check("sampling", self.protocol != "nw_ucla", "uniform for protocol nw_ucla")
+            self._check(
+                "test_clips", self.test_clips == 1, "1 with sampling pad, which leaves nothing to vary between clips"
+            )
+
+    def _check(self, name: str, good: bool, expected: str) -> None:
+        if not good:
+            raise ValueError(f"pipeline.{name} must be {expected}, got {getattr(self, name)!r}")
