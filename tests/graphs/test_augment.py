@@ -273,7 +273,7 @@ class TestFlip:
         assert not out[0, ..., 4, :].any()
 
     def test_wrong_layout(self):
-        with pytest.raises(ValueError, match="coco17.*17 joints.*has 25"):
+        with pytest.raises(ValueError, match=r"coco17.*17 joints.*has 25"):
             augment.flip(clips(), get_skeleton("coco17"))
 
     def test_draw(self):
