@@ -1,0 +1,10 @@
+"""Networks for skeleton clips (N, M, T, V, C): ``create_model("protogcn", skeleton="ntu25", num_classes=60)``."""
+
+from protogcn.models import protogcn as _protogcn
+from protogcn.models.base import SkeletonClassifier
+from protogcn.models.registry import create_criterion, create_model, list_models, model_info, register_model
+
+__all__ = ["SkeletonClassifier", "create_criterion", "create_model", "list_models", "model_info", "register_model"]
+
+# Importing a model's file enters it into the catalogue.
+_CATALOGUE = (_protogcn,)

@@ -1,0 +1,136 @@
+"""The contract that every skeleton classifier keeps."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from graphs.skeleton import Skeleton
+
+
+class SkeletonClassifier(nn.Module):
+    """Backbone, pooling over time, joints and persons, and a linear classifier.
+
+    A subclass implements :meth:`forward_features`; one whose training needs more than logits also implements
+    :meth:`forward_train`.
+
+    Args:
+        skeleton: the layout of the clips; V is its number of joints.
+        num_classes: size of the classifier.
+        in_channels: C of the clips.
+        num_features: channels that the backbone hands to the classifier.
+        dropout: probability of dropping a pooled feature before the classifier.
+    """
+
+    def __init__(
+        self, skeleton: Skeleton, num_classes: int, in_channels: int, num_features: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.skeleton = skeleton
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.num_features = num_features
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = self._make_classifier(num_classes)
+
+    def _make_classifier(self, num_classes: int) -> nn.Linear:
+        classifier = nn.Linear(self.num_features, num_classes)
+        nn.init.normal_(classifier.weight, std=0.01)
+        nn.init.zeros_(classifier.bias)
+        return classifier
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace the classifier by a fresh one of another size; the backbone keeps its weights."""
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.num_classes = num_classes
+        reference = self.classifier.weight
+        self.classifier = self._make_classifier(num_classes).to(reference.device, reference.dtype)
+
+    def check_input(self, clips: Tensor) -> None:
+        """Refuse a batch that is not (N, M, T, V, C) of this model's skeleton.
+
+        Raises:
+            ValueError: saying what was got and what is expected.
+        """
+        joints, channels = self.skeleton.num_joints, self.in_channels
+        if clips.ndim == 5 and clips.shape[3:] == (joints, channels) and 0 not in clips.shape:
+            return
+        expected = (
+            f"(N samples, M persons, T frames, {joints} joints of {self.skeleton.name}, {channels} channels), none of them 0"
+        )
+        hint = ""
+        if clips.ndim == 4 and clips.shape[2:] == (joints, channels):
+            hint = " One clip (M, T, V, C) becomes a batch by clip[None]."
+        elif clips.ndim == 5 and clips.shape[1] == channels and clips.shape[3] == joints:
+            hint = " This looks like (N, C, T, V, M): turn it by clips.permute(0, 4, 2, 3, 1)."
+        raise ValueError(f"the model takes clips of shape {expected}; got {tuple(clips.shape)}.{hint}")
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        """Clips (N, M, T, V, C) to features (N, M, num_features, T', V)."""
+        raise TypeError(f"{type(self).__name__} must define forward_features")
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Features (N, M, num_features, T', V) to logits (N, num_classes), or to pooled features (N, num_features)."""
+        pooled = features.mean((3, 4)).mean(1)
+        return pooled if pre_logits else self.classifier(self.dropout(pooled))
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Clips (N, M, T, V, C) to logits (N, num_classes)."""
+        return self.forward_head(self.forward_features(clips))
+
+    def forward_train(self, clips: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Logits and what else the training criterion of this model needs; nothing else, unless a subclass says so."""
+        return self(clips), {}
+
+    def official_entries(self) -> dict[str, tuple[str, ...]]:
+        """Own state entry -> the entries of the official state dict that it holds, joined along their first axis."""
+        raise ValueError(f"{type(self).__name__} has no official checkpoints to load")
+
+
+class InputNorm(nn.Module):
+    """Batch normalisation of every (joint, channel), persons folded into the batch.
+
+    Shapes: (N, M, T, V, C) -> (N * M, C, T, V); statistics over persons, samples and frames.
+    """
+
+    def __init__(self, num_joints: int, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(num_joints * channels)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        samples, persons, frames, joints, channels = clips.shape
+        series = clips.permute(0, 1, 3, 4, 2).reshape(samples * persons, joints * channels, frames)
+        return self.norm(series).view(samples * persons, joints, channels, frames).permute(0, 2, 3, 1).contiguous()
+
+
+def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    """Pointwise convolution over (N, C, T, V) with a stride along time."""
+    return nn.Conv2d(in_channels, out_channels, 1, stride=(stride, 1))
+
+
+def shortcut(in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
+    """Residual path: identity where shapes agree, else pointwise convolution and batch norm."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+
+
+def joined(own: str, official: str | list[str], parts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Entries ``own.part`` that hold ``official.part``, for every part; several official modules are joined in order."""
+    names = [official] if isinstance(official, str) else official
+    return {f"{own}.{part}": tuple(f"{name}.{part}" for name in names) for part in parts}
+
+
+CONV = ("weight", "bias")
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of learnable values."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def feature_device(model: nn.Module) -> torch.device:
+    """The device that the model's parameters live on."""
+    return next(model.parameters()).device

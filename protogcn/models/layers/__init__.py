@@ -1,0 +1,1 @@
+"""Graph and temporal units shared by more than one model."""

@@ -1,0 +1,80 @@
+"""Temporal units over features (N, C, T, V)."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from protogcn.models.base import CONV, NORM, conv1x1, joined
+
+
+class MultiBranchTemporal(nn.Module):
+    """Six temporal branches side by side: kernel 3 at dilations 1 to 4, max-pooling and a pointwise path.
+
+    The pointwise entries of the six branches read the same input, so they are one convolution here, and the batch norm
+    of the five that have one is one batch norm over their channels; both are exact, in training too.
+
+    With ``global_joint`` the mean over joints travels through the branches as one more joint, and is mixed back into
+    every joint with a learned weight (DG-STGCN, Duan et al. 2022, section 3.3; ProtoGCN uses it unchanged).
+
+    Shapes: (N, C, T, V) -> (N, C, ceil(T / stride), V). No activation at the end.
+    """
+
+    KERNEL = 3
+    DILATIONS = (1, 2, 3, 4)
+    # Released weights hold 25 mixing coefficients whatever the skeleton.
+    MINIMUM_COEFFICIENTS = 25
+
+    def __init__(self, channels: int, num_joints: int, stride: int = 1, global_joint: bool = True) -> None:
+        super().__init__()
+        width = channels // (len(self.DILATIONS) + 2)
+        if width == 0:
+            raise ValueError(f"a multi-branch temporal unit needs at least 6 channels, got {channels}")
+        first = channels - width * (len(self.DILATIONS) + 1)
+        self.widths = (first, *[width] * (len(self.DILATIONS) - 1))
+        self.width = width
+        self.stride = stride
+        self.num_joints = num_joints
+        self.entry = conv1x1(channels, channels)
+        self.entry_norm = nn.BatchNorm2d(channels - width)
+        self.dilated = nn.ModuleList(
+            nn.Conv2d(
+                size, size, (self.KERNEL, 1), stride=(stride, 1), padding=(dilation, 0), dilation=(dilation, 1)
+            )
+            for size, dilation in zip(self.widths, self.DILATIONS, strict=True)
+        )
+        self.mix_norm = nn.BatchNorm2d(channels)
+        self.mix = conv1x1(channels, channels)
+        self.norm = nn.BatchNorm2d(channels)
+        if global_joint:
+            self.coefficients = nn.Parameter(torch.zeros(max(num_joints, self.MINIMUM_COEFFICIENTS)))
+        else:
+            self.register_parameter("coefficients", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.coefficients is not None:
+            x = torch.cat([x, x.mean(-1, keepdim=True)], -1)
+        entry = self.entry(x)
+        gated, pointwise = entry.split([entry.shape[1] - self.width, self.width], 1)
+        *convolved, pooled = functional.relu(self.entry_norm(gated)).split([*self.widths, self.width], 1)
+        branches = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
+        branches.append(functional.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
+        branches.append(pointwise[:, :, :: self.stride])
+        out = torch.cat(branches, 1)
+        if self.coefficients is not None:
+            joints, token = out.split([self.num_joints, 1], -1)
+            out = joints + token * self.coefficients[: self.num_joints]
+        return self.norm(self.mix(functional.relu(self.mix_norm(out))))
+
+    def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
+        """Names of the official per-branch entries that this unit joins."""
+        branches = [f"{official}.branches.{index}" for index in range(6)]
+        entries = joined(f"{own}.entry", [f"{name}.0" for name in branches[:5]] + branches[5:], CONV)
+        entries |= joined(f"{own}.entry_norm", [f"{name}.1" for name in branches[:5]], NORM)
+        for index in range(len(self.DILATIONS)):
+            entries |= joined(f"{own}.dilated.{index}", f"{branches[index]}.3.conv", CONV)
+        entries |= joined(f"{own}.mix_norm", f"{official}.transform.0", NORM)
+        entries |= joined(f"{own}.mix", f"{official}.transform.2", CONV)
+        entries |= joined(f"{own}.norm", f"{official}.bn", NORM)
+        if self.coefficients is not None:
+            entries[f"{own}.coefficients"] = (f"{official}.add_coeff",)
+        return entries

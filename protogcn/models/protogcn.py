@@ -1,0 +1,213 @@
+"""ProtoGCN (Liu et al., Revealing Key Details to See Differences, CVPR 2025): learned topologies that are refined per
+clip, a bank of prototypes that rebuilds the clip's topology, and a class-specific contrastive loss on what was rebuilt."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphs.skeleton import Skeleton
+from protogcn.models.base import CONV, NORM, InputNorm, SkeletonClassifier, conv1x1, joined, shortcut
+from protogcn.models.layers.graph import DynamicTopologyConv
+from protogcn.models.layers.temporal import MultiBranchTemporal
+from protogcn.models.losses import ClassContrastiveCriterion
+from protogcn.models.registry import register_model
+
+
+class ProtoGCNBlock(nn.Module):
+    """Graph convolution, temporal unit and residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, num_joints: int, num_topologies: int, stride: int, residual: bool
+    ) -> None:
+        super().__init__()
+        self.graph = DynamicTopologyConv(in_channels, out_channels, num_joints, num_topologies)
+        self.temporal = MultiBranchTemporal(out_channels, num_joints, stride)
+        self.residual = shortcut(in_channels, out_channels, stride) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._finish(x, self.graph(x))
+
+    def forward_with_topology(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features and the refinement of the topology (N, C_out, V, V)."""
+        mixed, topology = self.graph.forward_with_topology(x)
+        return self._finish(x, mixed), topology
+
+    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        out = self.temporal(mixed)
+        return functional.relu(out if self.residual is None else out + self.residual(x))
+
+
+class PrototypeReconstruction(nn.Module):
+    """Rebuild a topology from prototypes: every joint pair's channels ask the bank and get a mixture of it back.
+
+    Shapes: (N, C, V, V) -> (N, V * V), index u * V + v (section 3.3 of the paper).
+    """
+
+    def __init__(self, channels: int, num_prototypes: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.query = nn.Linear(channels, num_prototypes, bias=False)
+        self.prototypes = nn.Linear(num_prototypes, channels, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        self.post = conv1x1(channels, channels)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, topology: Tensor) -> Tensor:
+        pairs = topology.flatten(2).transpose(1, 2)
+        rebuilt = self.dropout(self.prototypes(torch.softmax(self.query(pairs), -1)))
+        rebuilt = rebuilt.transpose(1, 2).reshape(topology.shape)
+        return functional.relu(self.norm(self.post(rebuilt))).mean(1).flatten(1)
+
+
+class ClassMemory(nn.Module):
+    """Projection of rebuilt topologies and the running mean of each class in that space.
+
+    The memory is a buffer (features, num_classes), so it is saved and resumed; it starts as standard normal noise.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, features: int = 256) -> None:
+        super().__init__()
+        self.projection = nn.Linear(in_features, features)
+        self.memory: Tensor
+        self.register_buffer("memory", torch.randn(features, num_classes))
+
+
+class ProtoGCN(SkeletonClassifier):
+    """The network; see :func:`protogcn` for its options.
+
+    Training calls :meth:`forward_train`, which also rebuilds the topology; :meth:`forward` does none of that work.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        num_classes: int,
+        in_channels: int,
+        base_channels: int,
+        num_topologies: int,
+        num_prototypes: int,
+        num_blocks: int,
+        widen_at: Sequence[int],
+        downsample_at: Sequence[int],
+        dropout: float,
+    ) -> None:
+        _check_stages(num_blocks, widen_at, downsample_at)
+        widths = [base_channels * 2 ** sum(index >= at for at in widen_at) for index in range(1, num_blocks + 1)]
+        super().__init__(skeleton, num_classes, in_channels, widths[-1], dropout)
+        joints = skeleton.num_joints
+        self.input_norm = InputNorm(joints, in_channels)
+        self.blocks = nn.ModuleList(
+            ProtoGCNBlock(
+                before,
+                width,
+                joints,
+                num_topologies,
+                stride=2 if index in downsample_at else 1,
+                residual=index > 1,
+            )
+            for index, (before, width) in enumerate(zip([in_channels, *widths[:-1]], widths, strict=True), start=1)
+        )
+        self.reconstruction = PrototypeReconstruction(widths[-1], num_prototypes)
+        self.class_memory = ClassMemory(joints * joints, num_classes)
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        self.check_input(clips)
+        x = self.input_norm(clips)
+        for block in self.blocks:
+            x = block(x)
+        return x.unflatten(0, clips.shape[:2])
+
+    def forward_train(self, clips: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Logits and what the contrastive loss needs.
+
+        Returns:
+            Logits (N, num_classes) and a dict of ``reconstructed_graph`` (N, V * V), its projection ``embedding``
+            (N, 256) and the ``class_memory`` buffer (256, num_classes), which the criterion updates in place.
+        """
+        self.check_input(clips)
+        x = self.input_norm(clips)
+        *first, last = self.blocks
+        for block in first:
+            x = block(x)
+        x, topology = last.forward_with_topology(x)
+        logits = self.forward_head(x.unflatten(0, clips.shape[:2]))
+        graph = self.reconstruction(topology.unflatten(0, clips.shape[:2]).mean(1))
+        return logits, {
+            "reconstructed_graph": graph,
+            "embedding": self.class_memory.projection(graph),
+            "class_memory": self.class_memory.memory,
+        }
+
+    def reset_classifier(self, num_classes: int) -> None:
+        super().reset_classifier(num_classes)
+        memory = self.class_memory.memory
+        self.class_memory.memory = torch.randn(memory.shape[0], num_classes, device=memory.device, dtype=memory.dtype)
+
+    def official_entries(self) -> dict[str, tuple[str, ...]]:
+        entries = joined("input_norm.norm", "backbone.data_bn", NORM)
+        for index, block in enumerate(self.blocks):
+            own, official = f"blocks.{index}", f"backbone.gcn.{index}"
+            entries |= block.graph.official_entries(f"{own}.graph", f"{official}.gcn")
+            entries |= block.temporal.official_entries(f"{own}.temporal", f"{official}.tcn")
+            if isinstance(block.residual, nn.Sequential):
+                entries |= joined(f"{own}.residual.0", f"{official}.residual.conv", CONV)
+                entries |= joined(f"{own}.residual.1", f"{official}.residual.bn", NORM)
+        entries |= joined("reconstruction.post", "backbone.post", CONV)
+        entries |= joined("reconstruction.norm", "backbone.bn", NORM)
+        entries["reconstruction.query.weight"] = ("backbone.prn.query_matrix.weight",)
+        entries["reconstruction.prototypes.weight"] = ("backbone.prn.memory_matrix.weight",)
+        entries |= joined("class_memory.projection", "cls_head.csc_loss.cl_fc", CONV)
+        return entries | joined("classifier", "cls_head.fc_cls", CONV)
+
+
+def _check_stages(num_blocks: int, widen_at: Sequence[int], downsample_at: Sequence[int]) -> None:
+    if num_blocks < 1:
+        raise ValueError(f"num_blocks must be at least 1, got {num_blocks}")
+    for word, stages in (("widen_at", widen_at), ("downsample_at", downsample_at)):
+        wrong = [stage for stage in stages if not 2 <= stage <= num_blocks]
+        if wrong:
+            raise ValueError(f"{word} counts blocks from 1 and takes 2 to {num_blocks}; got {wrong[0]}")
+
+
+@register_model("protogcn", paper="Liu et al., CVPR 2025", criterion=ClassContrastiveCriterion)
+def protogcn(
+    skeleton: Skeleton,
+    num_classes: int,
+    in_channels: int = 3,
+    *,
+    base_channels: int = 96,
+    num_topologies: int = 8,
+    num_prototypes: int = 400,
+    num_blocks: int = 10,
+    widen_at: Sequence[int] = (5, 8),
+    downsample_at: Sequence[int] = (5, 8),
+    dropout: float = 0.0,
+) -> ProtoGCN:
+    """Prototype-guided graph network with topologies refined per clip.
+
+    Args:
+        skeleton: layout of the clips.
+        num_classes: size of the classifier.
+        in_channels: C of the clips.
+        base_channels: width of the first blocks; a multiple of ``num_topologies``.
+        num_topologies: K, topologies learned side by side in every block.
+        num_prototypes: size of the bank; published: 400 for j and jm, 100 for the other streams.
+        num_blocks: depth; blocks are counted from 1.
+        widen_at: blocks that double the channels.
+        downsample_at: blocks that halve the frame rate.
+        dropout: before the classifier.
+    """
+    return ProtoGCN(
+        skeleton,
+        num_classes,
+        in_channels,
+        base_channels,
+        num_topologies,
+        num_prototypes,
+        num_blocks,
+        tuple(widen_at),
+        tuple(downsample_at),
+        dropout,
+    )
