@@ -13,21 +13,22 @@ Opening costs milliseconds whatever the size, a clip is a view into the map, and
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from graphs.layouts import get_skeleton
 
+from graphs.layouts import get_skeleton
 from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 from protogcn.data import store_files as files
 from protogcn.data.store_writer import StoreWriter
 
 CHANNELS = ("xyz", "xy", "xys")
+_MOST_CLASSES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +42,7 @@ class Clip:
         image_shape: (height, width) in pixels of the video, where the joints are pixels and it is known.
     """
 
-    keypoints: npt.NDArray[Any]
+    keypoints: npt.NDArray[Any] = field(repr=False)
     label: int
     id: str
     image_shape: tuple[int, int] | None = None
@@ -228,6 +229,8 @@ def write_store(
 
 def _check_class_names(class_names: Sequence[str] | int) -> list[str]:
     if isinstance(class_names, int):
+        if not 0 < class_names <= _MOST_CLASSES:
+            raise ValueError(f"the number of classes must be 1 to {_MOST_CLASSES}; got {class_names}")
         class_names = [f"class {i}" for i in range(class_names)]
     if isinstance(class_names, str) or not class_names or not all(isinstance(n, str) and n for n in class_names):
         raise ValueError(f"class_names must be a list of non-empty names or a positive number; got {class_names!r}")

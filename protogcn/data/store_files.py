@@ -35,9 +35,11 @@ def damaged(path: Path, why: str, meta: dict[str, Any] | None = None) -> ValueEr
     """The error of a store that cannot be used, with the command that makes it again."""
     meta = meta or {}
     what, source = meta.get("benchmark") or "<benchmark>", meta.get("source") or "<source>"
+    skeleton = meta.get("skeleton", "<skeleton>")
+    layout = f" --skeleton {skeleton}" if what == "own" and isinstance(skeleton, str) else ""
     return ValueError(
         f"The store {path} is damaged: {why}. Copy it again, or convert it again: "
-        f"protogcn data prepare {what} {source} {path} --overwrite"
+        f"protogcn data prepare {what} {source} {path}{layout} --overwrite"
     )
 
 
@@ -132,7 +134,7 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
     Raises:
         FileExistsError: ``path`` is taken, and either ``overwrite`` is off or it holds something other than a store.
     """
-    _check_replaceable(path, overwrite)
+    check_replaceable(path, overwrite)
     path.parent.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:8]
     partial, old = path.with_name(f"{path.name}.partial-{token}"), path.with_name(f"{path.name}.old-{token}")
@@ -142,7 +144,7 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
         for file in partial.iterdir():
             _sync(file)
         _sync(partial)
-        _check_replaceable(path, overwrite)
+        check_replaceable(path, overwrite)
         if path.exists():
             path.rename(old)
         try:
@@ -158,7 +160,8 @@ def new_folder(path: Path, overwrite: bool) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_replaceable(path: Path, overwrite: bool) -> None:
+def check_replaceable(path: Path, overwrite: bool) -> None:
+    """Raise FileExistsError unless a store may be written to ``path``."""
     if not path.exists():
         return
     if path.is_dir() and not any(path.iterdir()):

@@ -217,8 +217,8 @@ def _check_image_shape(image_shape: Any, where: str) -> tuple[int, int]:
     """(height, width), or zeros where it is not known."""
     if image_shape is None:
         return 0, 0
-    if len(image_shape) != 2:
-        raise ValueError(f"{where}: image_shape must be (height, width); got {image_shape!r}.")
+    if not isinstance(image_shape, Sequence) or len(image_shape) != 2:
+        raise ValueError(f"{where}: image_shape must be (height, width); got {image_shape!r:.80}.")
     height, width = (_integer(side, f"{where}: image_shape") for side in image_shape)
     if not (0 < height < 1 << 16 and 0 < width < 1 << 16):
         raise ValueError(f"{where}: image_shape must be positive pixels (height, width); got {image_shape!r}.")

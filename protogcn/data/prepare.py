@@ -1,0 +1,204 @@
+"""Converting a data set or own clips into a store, and saying in words what a store holds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from graphs.layouts import get_skeleton, list_skeletons
+from graphs.skeleton import Skeleton
+from protogcn.data import store_files
+from protogcn.data.benchmarks import Benchmark, get_benchmark
+from protogcn.data.readers.folder import read_folder
+from protogcn.data.readers.nw_ucla import read_nw_ucla
+from protogcn.data.readers.packed import read_packed
+from protogcn.data.readers.pyskl import read_pyskl
+from protogcn.data.readers.source import ClipSource
+from protogcn.data.readers.table import read_table
+from protogcn.data.store import Clip, ClipStore, write_store
+
+OWN = "own"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the readers need to know beside the source."""
+
+    benchmark: Benchmark | None
+    skeleton: Skeleton
+    class_names: tuple[str, ...] | None
+
+    @property
+    def channels(self) -> str | None:
+        return self.benchmark.channels if self.benchmark else None
+
+
+def prepare(
+    benchmark: str | Benchmark | None,
+    source: str | Path,
+    store_path: str | Path,
+    *,
+    skeleton: str | Path | Skeleton | None = None,
+    class_names: Sequence[str] | str | Path | None = None,
+    overwrite: bool = False,
+) -> ClipStore:
+    """Convert ``source`` into a clip store.
+
+    The format is told by the benchmark and the suffix: ``.pkl`` PYSKL annotations, ``.npz`` packed arrays, ``.csv``
+    table, folder of ``.npy``/``.npz`` clips; NW-UCLA also as folder of json files or ``.zip``. See docs/own_data.md.
+
+    Args:
+        benchmark: a name of the catalogue, or None or ``"own"`` for own clips.
+        source: file or folder.
+        store_path: the folder to make.
+        skeleton: layout of the joints; required for own clips, default: that of the benchmark.
+        class_names: names in label order, or a text file with one name per line; default: those of the benchmark, or
+            those found in the source.
+        overwrite: replace a store that is already there.
+
+    Returns:
+        The new store, opened.
+
+    Raises:
+        ValueError: the source is not in a format that is known, or a clip is malformed.
+        FileNotFoundError: there is no ``source``.
+        FileExistsError: ``store_path`` is taken.
+    """
+    known = None if benchmark is None or benchmark == OWN else get_benchmark(benchmark)
+    source, store_path = Path(source), Path(store_path)
+    if not source.exists():
+        expected = f"; expected {known.source}" if known else ""
+        raise FileNotFoundError(f"There is nothing at {source}{expected}.")
+    store_files.check_replaceable(store_path, overwrite)
+    if skeleton is None and known is None:
+        raise ValueError(
+            "Own clips need the layout of their joints: skeleton='coco17' (--skeleton coco17), a YAML file, or one of "
+            f"{', '.join(list_skeletons())}."
+        )
+    layout = get_skeleton(skeleton if skeleton is not None else known.skeleton)  # type: ignore[union-attr]
+    names = _class_names(class_names) or (known.class_names if known else None)
+    request = _Request(known, layout, names)
+    clips = _read(source, request)
+    _check_joints(clips, layout, source)
+    if known:
+        _check_benchmark(clips, known, source)
+    count = known.num_classes if known else clips.num_classes
+    return write_store(
+        store_path,
+        _with_progress(clips.clips, clips.total),
+        skeleton=layout,
+        class_names=names or clips.class_names or count,
+        splits=clips.splits,
+        channels=clips.channels,
+        overwrite=overwrite,
+        dtype=clips.dtype,
+        benchmark=known.name if known else OWN,
+        source=str(source),
+        notes=clips.notes,
+    )
+
+
+def describe(store: ClipStore) -> str:
+    """A summary of a store in plain text, a few lines."""
+    lengths, persons = store.lengths, store.persons
+    meta = store.meta
+    splits = [f"{name} {len(rows):,}" for name, rows in store.splits.items()]
+    counts = np.bincount(store.labels, minlength=store.num_classes)
+    per_class = f"{counts.min():,} to {counts.max():,} clips each"
+    if empty := int((counts == 0).sum()):
+        per_class += f", {empty} without any"
+    lines = [
+        f"{store.path}: {len(store):,} clips of {store.num_classes} classes",
+        f"  from      {meta.get('benchmark') or 'unknown'}, {meta.get('source') or 'unknown source'}",
+        f"  joints    {store.skeleton.name}, {store.skeleton.num_joints} joints, {store.channels}, {store.dtype.name}",
+        f"  frames    {lengths.min():,} to {lengths.max():,} per clip, median {np.median(lengths):g}, "
+        f"{lengths.sum():,} in all",
+        f"  persons   {persons.min()} to {persons.max()} per clip",
+        f"  splits    {', '.join(splits) or 'none'}",
+        f"  classes   {per_class}",
+        f"  size      {meta['rows'] * store.skeleton.num_joints * len(store.channels) * store.dtype.itemsize / 1e6:,.1f} MB",
+    ]
+    if dropped := meta.get("dropped"):
+        lines.append(f"  dropped   {len(dropped)} empty clips (every joint zero): {_some(dropped)}")
+    if repaired := meta.get("repaired"):
+        lines.append(
+            f"  repaired  {sum(repaired.values()):,} joints that were NaN are now missing (zero), "
+            f"in {len(repaired)} clips: {_some(repaired)}"
+        )
+    for what, note in (meta.get("notes") or {}).items():
+        shown = f"{len(note)}: {_some(note)}" if isinstance(note, list) else note
+        lines.append(f"  note      {what.replace('_', ' ')}: {shown}")
+    return "\n".join(lines)
+
+
+def _read(source: Path, request: _Request) -> ClipSource:
+    known, names = request.benchmark, request.class_names
+    suffix = source.suffix.lower()
+    if known and known.reader == "nw_ucla":
+        return read_nw_ucla(source)
+    if source.is_dir():
+        return read_folder(source, class_names=names, channels=request.channels)
+    if suffix in (".pkl", ".pickle"):
+        return read_pyskl(source)
+    if suffix in (".csv", ".tsv"):
+        return read_table(source, request.skeleton, class_names=names)
+    if suffix == ".npz":
+        subjects = known.train_subjects if known else ()
+        return read_packed(source, class_names=names, channels=request.channels, train_subjects=subjects)
+    raise ValueError(
+        f"{source} is of no format that is read; expected "
+        + (known.source if known else "an .npz file, a .csv table, a .pkl of PYSKL annotations")
+        + ", or a folder of .npy or .npz clips (docs/own_data.md)."
+    )
+
+
+def _check_joints(clips: ClipSource, layout: Skeleton, source: Path) -> None:
+    if clips.num_joints in (None, layout.num_joints):
+        return
+    same = [name for name in list_skeletons() if get_skeleton(name).num_joints == clips.num_joints]
+    hint = (
+        f"layouts with {clips.num_joints}: {', '.join(same)} (--skeleton {same[0]})" if same else "describe it in YAML"
+    )
+    raise ValueError(
+        f"{source} has {clips.num_joints} joints per person, but the layout {layout.name} has {layout.num_joints}; {hint}."
+    )
+
+
+def _check_benchmark(clips: ClipSource, known: Benchmark, source: Path) -> None:
+    if clips.num_classes > known.num_classes:
+        raise ValueError(
+            f"{source} has labels up to {clips.num_classes - 1}, but {known.name} has {known.num_classes} classes."
+        )
+    if clips.splits and not any(set(pair) <= set(clips.splits) for pair in known.splits):
+        train, test = known.splits[0]
+        raise ValueError(
+            f"{source} has the splits {', '.join(clips.splits)}, but {known.name} needs {train} and {test}; "
+            "is it the file of another benchmark?"
+        )
+
+
+def _class_names(names: Sequence[str] | str | Path | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if isinstance(names, str | Path):
+        try:
+            lines = Path(names).read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{names} is not a text file in UTF-8: expected one class name per line.") from error
+        names = [line.strip() for line in lines if line.strip()]
+        if not names:
+            raise ValueError("the file of class names is empty: expected one class name per line")
+    return tuple(names)
+
+
+def _with_progress(clips: Iterable[Clip], total: int | None) -> Iterable[Clip]:
+    """A bar on a terminal, silence elsewhere."""
+    from tqdm import tqdm
+
+    return tqdm(clips, total=total, unit="clip", desc="convert", disable=None, leave=False)
+
+
+def _some(names: Iterable[str], most: int = 5) -> str:
+    listed = list(names)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")

@@ -1,0 +1,141 @@
+"""PYSKL annotation files: one pickle with ``split`` and ``annotations``, shared by ProtoGCN, PYSKL and MMAction2."""
+
+import operator
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from protogcn import safe_pickle
+from protogcn.data.readers.source import ClipSource
+from protogcn.data.store import Clip
+
+
+def read_pyskl(path: str | Path) -> ClipSource:
+    """Read a PYSKL annotation pickle, by the restricted unpickler.
+
+    Clips keep the order of ``annotations``, which is also the order of every split. Clips without a person or frame are
+    left out and noted. 2D joints come with their scores as third channel (``xys``).
+
+    Raises:
+        ValueError: another format, several labels per clip, or anything in the pickle that is not plain data.
+    """
+    path = Path(path)
+    content = safe_pickle.load(path)
+    annotations = content.get("annotations") if isinstance(content, dict) else None
+    splits = content.get("split") if isinstance(content, dict) else None
+    if not isinstance(annotations, list) or not isinstance(splits, dict) or not annotations:
+        raise ValueError(
+            f"{path} is not a PYSKL annotation file: expected a dict with 'split' (name -> ids) and 'annotations' "
+            f"(a list of dicts); got {_outline(content)}."
+        )
+    for position, annotation in enumerate(annotations):
+        if not isinstance(annotation, dict):
+            raise ValueError(f"{path}: annotation {position} is a {type(annotation).__name__}, not a dict.")
+    if "keypoint" not in annotations[0] and "raw_file" in annotations[0]:
+        raise ValueError(
+            f"{path} holds no key points: it is the compressed Kinetics-400 list that refers to kpfiles. "
+            "Decompress it first, so that every annotation has 'keypoint' and 'keypoint_score'."
+        )
+    key = "filename" if "filename" in annotations[0] else "frame_dir"
+    scored = "keypoint_score" in annotations[0]
+    records, without = [], []
+    for position, annotation in enumerate(annotations):
+        clip = _clip(annotation, _text(annotation, key, position), scored)
+        if 0 in clip.keypoints.shape[:2]:
+            without.append(clip.id)
+        else:
+            records.append(clip)
+    if not records:
+        raise ValueError(f"{path}: none of its {len(annotations)} annotations has a person.")
+    joints, size = records[0].keypoints.shape[2:]
+    if size not in (2, 3) or (scored and size != 3):
+        raise ValueError(f"{path}: expected 2 or 3 numbers per joint; got {size} in clip {records[0].id!r}.")
+    notes: dict[str, Any] = {"without_person": without} if without else {}
+    ids = [clip.id for clip in records]
+    members, missing = {}, {}
+    for name, listed in splits.items():
+        wanted = _ids(name, listed)
+        members[name] = [i for i in ids if i in wanted]
+        if absent := len(wanted.difference(ids, without)):
+            missing[name] = absent
+    if missing:
+        notes["split_ids_without_annotation"] = missing
+    return ClipSource(
+        clips=records,
+        channels="xys" if scored else ("xy", "xyz")[size - 2],
+        num_joints=joints,
+        num_classes=max(clip.label for clip in records) + 1,
+        splits=members,
+        notes=notes,
+        total=len(records),
+        dtype="float16" if all(clip.keypoints.dtype == np.float16 for clip in records) else "float32",
+    )
+
+
+def _clip(annotation: dict[str, Any], clip_id: str, scored: bool) -> Clip:
+    where = f"Clip {clip_id!r}"
+    keypoints = annotation.get("keypoint")
+    if not isinstance(keypoints, np.ndarray) or keypoints.ndim != 4 or keypoints.dtype.kind != "f":
+        raise ValueError(f"{where}: 'keypoint' must be an array of numbers (M, T, V, C); got {_outline(keypoints)}.")
+    if scored:
+        keypoints = _with_scores(keypoints, annotation.get("keypoint_score"), where)
+    frames = _whole(annotation.get("total_frames", keypoints.shape[1]), f"{where}: 'total_frames'")
+    if not 0 <= frames <= keypoints.shape[1]:
+        raise ValueError(f"{where}: 'total_frames' is {frames} but 'keypoint' has {keypoints.shape[1]} frames.")
+    label = annotation.get("label")
+    if isinstance(label, list | tuple | np.ndarray):
+        raise ValueError(f"{where} has several labels; only one label per clip is read.")
+    # Frames beyond total_frames are never read by the public loaders either.
+    return Clip(keypoints[:, :frames], _whole(label, f"{where}: 'label'"), clip_id, _image_shape(annotation, where))
+
+
+def _with_scores(keypoints: npt.NDArray[Any], scores: Any, where: str) -> npt.NDArray[Any]:
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != keypoints.shape[:3]:
+        raise ValueError(
+            f"{where}: 'keypoint_score' must be an array of shape {keypoints.shape[:3]}; got {_outline(scores)}."
+        )
+    return np.concatenate([keypoints, scores[..., None]], axis=-1)
+
+
+def _image_shape(annotation: dict[str, Any], where: str) -> tuple[int, int] | None:
+    shape = annotation.get("img_shape", annotation.get("original_shape"))
+    if shape is None:
+        return None
+    if not isinstance(shape, list | tuple | np.ndarray) or len(shape) < 2:
+        raise ValueError(f"{where}: 'img_shape' must be (height, width); got {shape!r:.80}.")
+    return _whole(shape[0], f"{where}: 'img_shape'"), _whole(shape[1], f"{where}: 'img_shape'")
+
+
+def _ids(name: Any, listed: Any) -> set[str]:
+    if not isinstance(name, str) or not isinstance(listed, list | tuple | set | np.ndarray):
+        raise ValueError(f"'split' must map names to lists of ids; got {name!r:.80} -> {type(listed).__name__}.")
+    return {str(member) for member in _flat(listed)}
+
+
+def _flat(listed: Any) -> Iterator[Any]:
+    return iter(listed.tolist() if isinstance(listed, np.ndarray) else listed)
+
+
+def _text(annotation: dict[str, Any], key: str, position: int) -> str:
+    value = annotation.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"Annotation {position} has no {key!r} (its id) that is text; got {value!r:.80}.")
+    return str(value)
+
+
+def _whole(value: Any, what: str) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ValueError(f"{what} must be a whole number; got {value!r:.80}.") from None
+
+
+def _outline(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    if isinstance(value, dict):
+        return f"a dict with {', '.join(repr(key) for key in list(value)[:6]) or 'nothing in it'}"
+    return f"a {type(value).__name__}"
