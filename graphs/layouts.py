@@ -216,10 +216,13 @@ def _from_file(path: Path) -> Skeleton:
         """Plain data only; a key that is given twice is an error instead of silently replacing the first."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-            for key in keys:
-                if keys.count(key) > 1:
-                    raise ValueError(f"{key!r} appears twice, again in line {node.start_mark.line + 1} or below")
+            seen = set()
+            for key_node, _ in node.value:
+                key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+                if isinstance(key, Hashable) and key in seen:
+                    raise ValueError(f"{key!r} appears twice, again in line {key_node.start_mark.line + 1}")
+                if isinstance(key, Hashable):
+                    seen.add(key)
             return super().construct_mapping(node, deep=deep)
 
     if not path.is_file():

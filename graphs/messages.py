@@ -14,8 +14,10 @@ def unknown(what: str, got: object, known: Iterable[str], *, show_all: bool = Fa
         show_all: list all valid names even when some are near; when none is near, up to 40 are listed anyway.
     """
     names = list(known)
-    near = difflib.get_close_matches(str(got).lower(), [name.lower() for name in names], n=3, cutoff=0.5)
-    matches = [name for name in names if name.lower() in near]
+    spelt = {name.lower(): name for name in names}
+    word = str(got).lower()
+    near = [word] if word in spelt else difflib.get_close_matches(word, spelt, n=3, cutoff=0.5)
+    matches = [spelt[name] for name in near]
     message = f"unknown {what} {got!r}"
     if matches:
         message += f"; did you mean {' or '.join(repr(name) for name in matches)}?"

@@ -91,7 +91,7 @@ class Skeleton:
     def ancestors(self, steps: int) -> tuple[int, ...]:
         """For each joint the one that many bones above it in the bone tree, -1 beyond the root."""
         above = tuple(range(self.num_joints))
-        for _ in range(steps):
+        for _ in range(min(steps, self.num_joints)):
             above = tuple(joint if joint < 0 else self.bone_tree[joint] for joint in above)
         return above
 

@@ -134,9 +134,10 @@ def _subtract(x: Array, above: tuple[int, ...], mean_score: bool) -> Array:
     bones = x - other
     if mean_score:
         bones[..., -1] = (x[..., -1] + other[..., -1]) / 2
-    for joint, parent in enumerate(above):
-        if parent < 0:
-            bones[..., joint, :] = x[..., joint, :]
+    alone = np.flatnonzero(np.array(above) < 0)
+    if len(alone):
+        rows = like(alone, x)
+        bones[..., rows, :] = x[..., rows, :]
     return bones
 
 

@@ -182,7 +182,7 @@ def test_the_catalogue_survives_yaml(tmp_path, name):
         ("joints: {a: , b: a}\nedges: [[a, b]]", "'edges' must be left out"),
         ("joints: {a: , b: c}", "parent of 'b': unknown joint 'c'"),
         ("joints: {hip: , left_knee: hpi}", "unknown joint 'hpi'; did you mean 'hip'"),
-        ("joints: {a: , b: a, a: b}", "'a' appears twice"),
+        ("joints: {a: , b: a, a: b}", "'a' appears twice, again in line 1"),
         ("joints: {a: b, b: a}", "runs in a circle: a -> b -> a"),
         ("joints: {a: , b: }", r"2 roots \(a, b\)"),
         ("joints: {a: , no: a}", "joint 1 needs a name as text; got False"),

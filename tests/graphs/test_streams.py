@@ -86,6 +86,11 @@ def test_numpy_and_torch_agree_for_any_leading_axes(lead, dtype, kbone):
                 assert np.array_equal(arrays[name][0], one)
 
 
+def test_a_mode_beyond_the_tree_is_the_joint_stream():
+    x = np.random.default_rng(5).standard_normal((4, 25, 3))
+    assert np.array_equal(compute(x, "k", get_skeleton("ntu25"), kbone="infogcn:999999999999"), x)
+
+
 def test_score_rules():
     x = np.zeros((3, 17, 3))
     x[..., 2] = np.arange(3)[:, None] + np.arange(17)
