@@ -101,8 +101,9 @@ def prepare(
 
 def describe(store: ClipStore) -> str:
     """A summary of a store in plain text, a few lines."""
-    lengths, persons = store.lengths, store.persons
-    meta = store.meta
+    lengths, persons, meta = store.lengths, store.persons, store.meta
+    joints = store.skeleton.num_joints
+    megabytes = meta["rows"] * joints * len(store.channels) * store.dtype.itemsize / 1e6
     splits = [f"{name} {len(rows):,}" for name, rows in store.splits.items()]
     counts = np.bincount(store.labels, minlength=store.num_classes)
     per_class = f"{counts.min():,} to {counts.max():,} clips each"
@@ -111,13 +112,13 @@ def describe(store: ClipStore) -> str:
     lines = [
         f"{store.path}: {len(store):,} clips of {store.num_classes} classes",
         f"  from      {meta.get('benchmark') or 'unknown'}, {meta.get('source') or 'unknown source'}",
-        f"  joints    {store.skeleton.name}, {store.skeleton.num_joints} joints, {store.channels}, {store.dtype.name}",
+        f"  joints    {store.skeleton.name}, {joints} joints, {store.channels}, {store.dtype.name}",
         f"  frames    {lengths.min():,} to {lengths.max():,} per clip, median {np.median(lengths):g}, "
         f"{lengths.sum():,} in all",
         f"  persons   {persons.min()} to {persons.max()} per clip",
         f"  splits    {', '.join(splits) or 'none'}",
         f"  classes   {per_class}",
-        f"  size      {meta['rows'] * store.skeleton.num_joints * len(store.channels) * store.dtype.itemsize / 1e6:,.1f} MB",
+        f"  size      {megabytes:,.1f} MB",
     ]
     if dropped := meta.get("dropped"):
         lines.append(f"  dropped   {len(dropped)} empty clips (every joint zero): {_some(dropped)}")
@@ -157,11 +158,10 @@ def _check_joints(clips: ClipSource, layout: Skeleton, source: Path) -> None:
     if clips.num_joints in (None, layout.num_joints):
         return
     same = [name for name in list_skeletons() if get_skeleton(name).num_joints == clips.num_joints]
-    hint = (
-        f"layouts with {clips.num_joints}: {', '.join(same)} (--skeleton {same[0]})" if same else "describe it in YAML"
-    )
+    hint = f"layouts with as many: {', '.join(same)}, as --skeleton {same[0]}" if same else "describe it in a YAML file"
     raise ValueError(
-        f"{source} has {clips.num_joints} joints per person, but the layout {layout.name} has {layout.num_joints}; {hint}."
+        f"{source} has {clips.num_joints} joints per person, but the layout {layout.name} has "
+        f"{layout.num_joints}; {hint}."
     )
 
 
