@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class ClipDataset(Dataset[tuple[Tensor, int, int]]):
     """The clips of one split, each through a pipeline.
 
-    The generator of an item is derived from the seed, the epoch and the id of its clip. So an epoch is the same with any
-    number of workers or processes, in any order, and after resuming; `set_epoch` reaches workers that are already running.
+    The generator of an item is derived from the seed, the epoch and the id of its clip. So an epoch is the same with
+    any number of workers or processes, in any order, and after resuming; `set_epoch` reaches workers that are running.
 
     Args:
         store: the clips.

@@ -1,4 +1,4 @@
-"""What all pipelines share: the clip after preprocessing, the draw, checks, repairs, augmentation, padding of persons."""
+"""What all pipelines share: the prepared clip, the draw, checks, repairs, augmentation, padding of persons."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ CHANNELS = ("xyz", "xy", "xys")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """A clip after the deterministic, cacheable part of a pipeline: keypoints (M, T, V, C) and the image they lie in."""
+    """A clip after the deterministic, cacheable part of a pipeline: keypoints (M, T, V, C) and (height, width)."""
 
     keypoints: NDArray[Any]
     image_shape: tuple[int, int] | None = None
@@ -49,8 +49,8 @@ class Draw:
 class Pipeline(ABC):
     """Turns a stored clip into float32 (num_clips, M, T, V, C).
 
-    `pipeline(clip, rng)` is `apply(prepare(clip), draw(prepared, rng))`: what is prepared may be cached, what is drawn may
-    be recorded and given again. There is one subclass for each order of steps; `build_pipeline` picks it.
+    `pipeline(clip, rng)` is `apply(prepare(clip), draw(prepared, rng))`: what is prepared may be cached, what is drawn
+    may be recorded and given again. There is one subclass for each order of steps; `build_pipeline` picks it.
 
     Attributes:
         num_clips: 1 in training and validation, `config.test_clips` in the test.
@@ -110,9 +110,9 @@ class Pipeline(ABC):
         name = f"clip {clip.id!r}" if hasattr(clip, "id") else "the clip"
         if keypoints.ndim != 4 or keypoints.shape[2:] != (joints, len(self.channels)):
             raise ValueError(
-                f"{name} has shape {keypoints.shape}, expected (persons, frames, {joints}, {len(self.channels)}) for "
-                f"skeleton {self.skeleton.name} with channels {self.channels!r}: prepare the data with that skeleton, or "
-                "name the skeleton of the data"
+                f"{name} has shape {keypoints.shape}, expected (persons, frames, {joints}, {len(self.channels)}) "
+                f"for skeleton {self.skeleton.name} with channels {self.channels!r}: name the skeleton of the data "
+                "instead, or prepare the data with this one"
             )
         if keypoints.dtype.kind != "f":
             raise ValueError(f"{name} holds {keypoints.dtype} values, expected floating-point coordinates")
@@ -181,7 +181,7 @@ class Pipeline(ABC):
         return x if draw.joints is None else augment.joint_dropout(x, draw.joints)
 
     def formatted(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Cut (M, num_clips * T, V, C) into clips and fill or cut the persons: float32 (num_clips, num_persons, T, V, C)."""
+        """Cut (M, num_clips * T, V, C) into clips, fill or drop persons: float32 (num_clips, num_persons, T, V, C)."""
         config = self.config
         out = np.zeros((self.num_clips, config.num_persons, config.clip_len, *x.shape[2:]), dtype=np.float32)
         persons = min(len(x), config.num_persons)

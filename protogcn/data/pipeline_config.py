@@ -13,9 +13,9 @@ class PipelineConfig:
     """From stored clips to network input. The defaults are ProtoGCN's published recipe for NTU RGB+D.
 
     Attributes:
-        protocol: order of the steps. `protogcn_3d` (centre, augment, stream, sample), `protogcn_2d` (sample, flip, virtual
-            joints, stream), `pyskl_3d` (centre and turn upright, augment, stream, sample), `pyskl_2d` (scale to the image,
-            augment, stream, sample), `nw_ucla` (centre, tilt and turn, stretch to a box, sample, stream).
+        protocol: order of the steps. `protogcn_3d`: centre, augment, stream, sample; `protogcn_2d`: sample, flip,
+            virtual joints, stream; `pyskl_3d`: centre and turn upright, augment, stream, sample; `pyskl_2d`: scale to
+            the image, augment, stream, sample; `nw_ucla`: centre, tilt and turn, stretch to a box, sample, stream.
         clip_len: frames of a network input.
         num_persons: persons of a network input; missing ones are zeros, further ones are left out.
         test_clips: clips of one sample in the test, whose scores are averaged. Validation uses one.
@@ -36,7 +36,7 @@ class PipelineConfig:
         kbone: definition of the K-bone stream, `grandparent` or `infogcn:<k>`.
         turn_degrees: largest turn about the vertical axis, in training (nw_ucla).
         tilt_degrees: largest tilt about the horizontal axis, in training (nw_ucla).
-        significant_digits: 6 recovers the exact doubles of the NW-UCLA files from a float32 store; 0 takes the store as is.
+        significant_digits: 6 recovers the doubles of the NW-UCLA files from a float32 store; 0 takes it as it is.
 
     Raises:
         ValueError: for a value out of range; the message names the field.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from graphs import augment, streams
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
+from protogcn.data.half import as_tensor, widened
 from protogcn.data.pipeline_base import Draw, Pipeline, Prepared
 from protogcn.data.pipeline_config import PipelineConfig
 from protogcn.data.preprocess import add_virtual_joints, pre_normalize_2d, pre_normalize_3d
@@ -25,20 +26,23 @@ class _PysklPipeline(Pipeline):
         config = self.config
         if config.sampling == "pad":
             return self._padded(num_frames)
-        return Draw(
-            uniform_test_frames(num_frames, config.clip_len, self.num_clips, self.short_test, config.p_interval)
-        )
+        share = tuple(config.p_interval)
+        return Draw(uniform_test_frames(num_frames, config.clip_len, self.num_clips, self.short_test, share))
 
     def draw_frames(self, num_frames: int, rng: np.random.Generator) -> Draw:
         config = self.config
         if config.sampling == "pad":
             return self._padded(num_frames)
-        return Draw(
-            uniform_frames(num_frames, config.clip_len, rng, short=self.short_training, p_interval=config.p_interval)
-        )
+        share = config.p_interval
+        return Draw(uniform_frames(num_frames, config.clip_len, rng, short=self.short_training, p_interval=share))
 
     def stream_of(self, x: NDArray[Any]) -> NDArray[Any]:
-        return streams.compute(x, self.stream, self.skeleton, kbone=self.config.kbone, compat="protogcn")
+        """The stream in the arithmetic of the released code, in single precision or better."""
+        half = x.dtype == np.float16
+        features = streams.compute(
+            as_tensor(x) if half else x, self.stream, self.skeleton, kbone=self.config.kbone, compat="protogcn"
+        )
+        return features.float().numpy() if half else features
 
     def _padded(self, num_frames: int) -> Draw:
         frames, inside = padded_frames(num_frames, self.config.clip_len)
@@ -46,10 +50,10 @@ class _PysklPipeline(Pipeline):
 
 
 class SampleLastPipeline(_PysklPipeline):
-    """Normalise, augment, take the stream of the whole clip, then sample: motion compares neighbours of the source clip.
+    """Normalise, augment, take the stream of the whole clip, then sample: motion compares neighbours of the source.
 
-    Protocols protogcn_3d, pyskl_3d and pyskl_2d. Augmented clips are float64, others keep the precision of the store, so
-    the bones of a float16 store are coarser in the test than in training, as in the released code.
+    Protocols protogcn_3d, pyskl_3d and pyskl_2d. Augmented clips are float64, others keep the precision of the store,
+    so the bones of a float16 store are coarser in the test than in training, as in the released code.
     """
 
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
@@ -61,8 +65,8 @@ class SampleLastPipeline(_PysklPipeline):
         landmarks = (*config.spine, *config.shoulders)
         if self.solid and self.align_spine and not all(0 <= joint < skeleton.num_joints for joint in landmarks):
             raise ValueError(
-                f"pipeline.spine {config.spine} and pipeline.shoulders {config.shoulders} must be joints of {skeleton.name} "
-                f"(0..{skeleton.num_joints - 1}): name them, or set pipeline.align_spine to false"
+                f"pipeline.spine {config.spine} and pipeline.shoulders {config.shoulders} must be joints of "
+                f"{skeleton.name}, 0..{skeleton.num_joints - 1}: set both, or set pipeline.align_spine to false"
             )
 
     def prepare_keypoints(self, keypoints: NDArray[Any], image_shape: tuple[int, int] | None) -> NDArray[Any]:
@@ -113,7 +117,7 @@ class SampleLastPipeline(_PysklPipeline):
     def augmented(self, x: NDArray[Any], draw: Draw) -> NDArray[Any]:
         """The clip (M, T, V, C) with all drawn changes, float64 if its coordinates were deformed."""
         if any(change is not None for change in (draw.scale, draw.angles, draw.shear, draw.noise)):
-            x = x.astype(np.float64)
+            x = widened(x).astype(np.float64)
         if draw.scale is not None:
             x = augment.scale(x, draw.scale)
         if draw.angles is not None:
@@ -130,8 +134,8 @@ class SampleLastPipeline(_PysklPipeline):
 class SampleFirstPipeline(_PysklPipeline):
     """Sample, mirror about the image, add virtual joints, then take the stream of the sampled frames, in pixels.
 
-    Protocol protogcn_2d (Kinetics, FineGYM). As in the released code, motion runs on over the concatenated test clips and over
-    the seam of a short clip that starts again. A clip of 17 COCO joints is extended when the network wants coco20.
+    Protocol protogcn_2d (Kinetics, FineGYM). As in the released code, motion runs on over the concatenated test clips
+    and over the seam of a short clip that starts again. Clips of 17 COCO joints are extended for coco20.
     """
 
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
@@ -147,15 +151,16 @@ class SampleFirstPipeline(_PysklPipeline):
         return replace(frames, **self.draw_changes(rng))
 
     def apply(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
-        x = prepared.keypoints[: self.config.num_persons, draw.frames].astype(np.float32)
+        x = prepared.keypoints[: self.config.num_persons, draw.frames]
         if not len(x):
             return np.zeros(self.out_shape, dtype=np.float32)
+        x = widened(x).astype(np.float32, copy=False)
         source = self.source_skeleton(x)
         if draw.flip:
             if prepared.image_shape is None:
                 raise ValueError(
-                    "a clip without image_shape cannot be mirrored about its image: prepare the data with the size of the "
-                    "videos, or set pipeline.flip to 0"
+                    "a clip without image_shape cannot be mirrored about its image: prepare the data with the size of "
+                    "its videos, or set pipeline.flip to 0"
                 )
             x = augment.flip_image(x, source, prepared.image_shape[1])
         if source is not self.skeleton:

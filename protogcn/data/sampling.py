@@ -1,7 +1,7 @@
 """Which frames of a clip the network sees: uniform sampling (Duan et al., PYSKL, 2022), padding and the NW-UCLA rule.
 
-Every function returns frame indices and leaves gathering them to the caller. A random one takes either a numpy `Generator`
-(our own draws) or a legacy `RandomState`, whose Mersenne twister the published test clips were drawn with.
+Every function returns frame indices and leaves gathering them to the caller. A random one takes either a numpy
+`Generator` (our own draws) or a legacy `RandomState`, whose Mersenne twister drew the published test clips.
 """
 
 from functools import lru_cache
@@ -41,9 +41,9 @@ def uniform_frames(
         clip_len: frames of each sampled clip.
         rng: source of the draws, consumed in the order of the reference implementation.
         num_clips: sampled clips, concatenated.
-        short: "loop": from a random start, round and round inside the window (PYSKL's UniformSampleDecode); "run": from a
-            random start, on through the source and round at its end (UniformSampleFrames in training); "spread": likewise
-            from starts spread evenly over the clips (UniformSampleFrames in the test).
+        short: "loop": from a random start, round and round inside the window (PYSKL's UniformSampleDecode); "run": from
+            a random start, on through the source and round at its end (UniformSampleFrames in training); "spread":
+            likewise from starts spread evenly over the clips (UniformSampleFrames in the test).
         p_interval: smallest and largest share of the source that the window covers.
 
     Returns:
@@ -105,7 +105,8 @@ def padded_frames(num_frames: int, length: int) -> tuple[NDArray[np.int64], NDAr
     """Repeat a clip from its start until `length` frames are filled (the vanilla ST-GCN protocol pads NTU to 300).
 
     Returns:
-        indices (length,) int64, and a mask (length,) that is True on the first `num_frames`: zero padding clears the rest.
+        indices (length,) int64, and a mask (length,) that is True on the first `num_frames`; zero padding clears the
+        rest.
 
     Raises:
         ValueError: if the clip is longer than `length`, which padding cannot mend.
@@ -139,15 +140,16 @@ def spread_frames(num_frames: int, clip_len: int) -> NDArray[np.int64]:
 def sorted_frames(num_frames: int, clip_len: int, rng: Rng) -> NDArray[np.int64]:
     """A sorted draw without replacement from 100 copies of every frame (NW-UCLA training rule).
 
+    Clips so short that 100 copies do not suffice are copied more often.
+
+    Returns:
+        int64 indices, shape (clip_len,).
+
     Raises:
-        ValueError: if there are no frames, or `clip_len` exceeds 100 times their number.
+        ValueError: if there are no frames or `clip_len` is not positive.
     """
     _check_lengths(num_frames, clip_len, 1)
-    pool = num_frames * _COPIES
-    if clip_len > pool:
-        raise ValueError(
-            f"cannot draw {clip_len} frames from {_COPIES} copies of {num_frames}: lower clip_len to {pool}"
-        )
+    pool = num_frames * max(_COPIES, -(-clip_len // num_frames))
     return np.sort(rng.choice(pool, clip_len, replace=False) % num_frames)
 
 
