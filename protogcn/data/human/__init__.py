@@ -1,0 +1,1 @@
+"""A procedural human: proportions, habits, actions, and its points in any layout."""
