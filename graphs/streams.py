@@ -129,13 +129,13 @@ def parse_kbone(kbone: str) -> int | None:
 
 def _subtract(x: Array, above: tuple[int, ...], mean_score: bool) -> Array:
     """x[v] - x[above[v]], or x[v] alone where above[v] is -1; with ``mean_score`` the last channel is their mean."""
-    index = np.array([joint if parent < 0 else parent for joint, parent in enumerate(above)])
+    index = [joint if parent < 0 else parent for joint, parent in enumerate(above)]
     other = x.index_select(-2, like(index, x)) if is_torch(x) else x.take(index, axis=-2)
     bones = x - other
     if mean_score:
         bones[..., -1] = (x[..., -1] + other[..., -1]) / 2
-    alone = np.flatnonzero(np.array(above) < 0)
-    if len(alone):
+    alone = [joint for joint, parent in enumerate(above) if parent < 0]
+    if alone:
         rows = like(alone, x)
         bones[..., rows, :] = x[..., rows, :]
     return bones

@@ -117,11 +117,12 @@ def test_gradients_flow_also_after_inference_mode():
             )
 
 
-def test_compiles_without_graph_breaks():
+@pytest.mark.parametrize("kbone", ["grandparent", "infogcn:2"])
+def test_compiles_without_graph_breaks(kbone):
     skeleton = get_skeleton("ntu25")
     x = torch.randn(2, 2, 5, 25, 3)
-    compiled = torch.compile(lambda clip: compute(clip, "bm", skeleton), backend="eager", fullgraph=True)
-    assert torch.equal(compiled(x), compute(x, "bm", skeleton))
+    compiled = torch.compile(lambda clip: compute(clip, "km", skeleton, kbone=kbone), backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x), compute(x, "km", skeleton, kbone=kbone))
 
 
 def test_one_missing_joint_does_not_spread():
