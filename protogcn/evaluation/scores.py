@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["KINDS", "ScoreFile", "check_choice", "load_scores", "read_npz", "save_scores"]
+__all__ = ["KINDS", "ScoreFile", "check_choice", "load_scores", "parse_scores", "read_npz", "save_scores"]
 
 KINDS = ("logits", "probabilities")
 _KEYS = ("ids", "scores", "kind", "labels", "class_names", "meta")
@@ -164,7 +164,15 @@ def load_scores(path: str | Path) -> ScoreFile:
         ValueError: it is no score file, is damaged, or its content contradicts itself.
         FileNotFoundError: there is no such file.
     """
-    arrays = read_npz(path)
+    return parse_scores(read_npz(path), path)
+
+
+def parse_scores(arrays: Mapping[str, np.ndarray], path: str | Path) -> ScoreFile:
+    """Check the arrays of a score file that was read from `path`.
+
+    Raises:
+        ValueError: one is missing, or they contradict each other.
+    """
     missing = [key for key in _KEYS if key not in arrays]
     if missing:
         raise ValueError(
