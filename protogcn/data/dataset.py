@@ -48,7 +48,8 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         outside = self.indices[(self.indices < 0) | (self.indices >= len(store))]
         if len(outside):
             raise ValueError(
-                f"clip indices must be 0..{len(store) - 1}, the rows of the store, got {outside[:5].tolist()}"
+                f"clip indices must be rows of the store, 0..{len(store) - 1}, got {outside[:5].tolist()}: take them from "
+                "store.split(name)"
             )
         if repeat < 1:
             raise ValueError(f"repeat must be at least 1, got {repeat}")
@@ -100,6 +101,11 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
     def ids(self) -> list[str]:
         """Clip id of every item."""
         return [self.store.ids[row] for row in self.indices] * self.repeat
+
+    @property
+    def cached(self) -> int:
+        """Clips held in memory."""
+        return len(self._cache)
 
     def _remember(self, row: int, prepared: Prepared) -> None:
         # Filled once and then left: evicting would lose every hit when a shuffled epoch is larger than the cache.

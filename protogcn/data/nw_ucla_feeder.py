@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphs import augment, streams
-from protogcn.data.pipeline_base import Draw, Pipeline, Prepared
+from protogcn.data.pipeline_base import Draw, Pipeline, Prepared, format_clips
 from protogcn.data.sampling import TEST_SEED, sorted_frames, spread_frames
 
 
@@ -51,7 +51,7 @@ class NwUclaPipeline(Pipeline):
     def apply(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
         if not prepared.keypoints.any():
             return np.zeros(self.out_shape, dtype=np.float32)
-        return self.formatted(self.features(prepared.keypoints, draw))
+        return format_clips(self.features(prepared.keypoints, draw), self.num_clips, self.config.num_persons)
 
     def features(self, x: NDArray[np.float64], draw: Draw) -> NDArray[np.float64]:
         """The stream in double precision, (M, num_clips * clip_len, V, C)."""

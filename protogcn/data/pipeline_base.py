@@ -180,14 +180,18 @@ class Pipeline(ABC):
             x = augment.part_drop(x, self.skeleton, draw.part)
         return x if draw.joints is None else augment.joint_dropout(x, draw.joints)
 
-    def formatted(self, x: NDArray[Any]) -> NDArray[np.float32]:
-        """Cut (M, num_clips * T, V, C) into clips, fill or drop persons: float32 (num_clips, num_persons, T, V, C)."""
-        config = self.config
-        out = np.zeros((self.num_clips, config.num_persons, config.clip_len, *x.shape[2:]), dtype=np.float32)
-        persons = min(len(x), config.num_persons)
-        clips = x[:persons].reshape(persons, self.num_clips, config.clip_len, *x.shape[2:])
-        out[:, :persons] = clips.swapaxes(0, 1)
-        return out
+
+def format_clips(x: NDArray[Any], num_clips: int, num_persons: int) -> NDArray[np.float32]:
+    """Cut (M, num_clips * T, V, C) into clips and fill or drop persons (PYSKL's FormatGCNInput).
+
+    Returns:
+        float32 (num_clips, num_persons, T, V, C); missing persons are zeros, the first ones stay.
+    """
+    persons = min(len(x), num_persons)
+    length = x.shape[1] // num_clips
+    out = np.zeros((num_clips, num_persons, length, *x.shape[2:]), dtype=np.float32)
+    out[:, :persons] = x[:persons].reshape(persons, num_clips, length, *x.shape[2:]).swapaxes(0, 1)
+    return out
 
 
 def without_gaps(keypoints: NDArray[Any]) -> NDArray[Any]:

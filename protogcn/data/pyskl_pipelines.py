@@ -10,7 +10,7 @@ from graphs import augment, streams
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
 from protogcn.data.half import as_tensor, widened
-from protogcn.data.pipeline_base import Draw, Pipeline, Prepared
+from protogcn.data.pipeline_base import Draw, Pipeline, Prepared, format_clips
 from protogcn.data.pipeline_config import PipelineConfig
 from protogcn.data.preprocess import add_virtual_joints, pre_normalize_2d, pre_normalize_3d
 from protogcn.data.sampling import ShortClips, padded_frames, uniform_frames, uniform_test_frames
@@ -99,7 +99,7 @@ class SampleLastPipeline(_PysklPipeline):
         features = self._features(x, draw)
         if draw.visible is not None:
             features = features * draw.visible[:, None, None]
-        return self.formatted(features)
+        return format_clips(features, self.num_clips, self.config.num_persons)
 
     def _features(self, x: NDArray[Any], draw: Draw) -> NDArray[Any]:
         """The stream at the drawn frames, (M, num_clips * clip_len, V, C)."""
@@ -167,4 +167,4 @@ class SampleFirstPipeline(_PysklPipeline):
             x = add_virtual_joints(x)
         if draw.visible is not None:
             x *= draw.visible[:, None, None]
-        return self.formatted(self.stream_of(self.cleared(x, draw)))
+        return format_clips(self.stream_of(self.cleared(x, draw)), self.num_clips, self.config.num_persons)
