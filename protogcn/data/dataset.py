@@ -48,8 +48,8 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         outside = self.indices[(self.indices < 0) | (self.indices >= len(store))]
         if len(outside):
             raise ValueError(
-                f"clip indices must be rows of the store, 0..{len(store) - 1}, got {outside[:5].tolist()}: take them from "
-                "store.split(name)"
+                f"clip indices must be rows of the store, 0..{len(store) - 1}, got {outside[:5].tolist()}: "
+                "take them from store.split(name)"
             )
         if repeat < 1:
             raise ValueError(f"repeat must be at least 1, got {repeat}")

@@ -59,6 +59,7 @@ class Pipeline(ABC):
 
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
         streams.check_stream(stream)
+        streams.parse_kbone(config.kbone)
         if mode not in MODES:
             raise ValueError(unknown("mode", mode, MODES, show_all=True))
         if channels not in CHANNELS:

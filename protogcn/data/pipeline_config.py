@@ -66,6 +66,11 @@ class PipelineConfig:
     significant_digits: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("p_interval", "spine", "shoulders"):
+            pair = tuple(getattr(self, name))
+            if len(pair) != 2:
+                raise ValueError(f"pipeline.{name} must be two numbers, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, pair)
         for name, known in (("protocol", PROTOCOLS), ("sampling", ("uniform", "pad")), ("padding", ("zero", "loop"))):
             if getattr(self, name) not in known:
                 raise ValueError(unknown(name, getattr(self, name), known, show_all=True))

@@ -26,7 +26,7 @@ class _PysklPipeline(Pipeline):
         config = self.config
         if config.sampling == "pad":
             return self._padded(num_frames)
-        share = tuple(config.p_interval)
+        share = config.p_interval
         return Draw(uniform_test_frames(num_frames, config.clip_len, self.num_clips, self.short_test, share))
 
     def draw_frames(self, num_frames: int, rng: np.random.Generator) -> Draw:
