@@ -105,10 +105,8 @@ def _streams(names: list[str]) -> list[str]:
 
 def _read_all(args: argparse.Namespace) -> list[ScoreFile]:
     """Read the files; labels that a foreign file lacks come from --labels or the first file that has them."""
-    if args.labels:
-        clips = read_clip_list(args.labels, args.split)
-    else:
-        clips = next((found for file in args.files if (found := clips_in(file))), None)
+    given = read_clip_list(args.labels, args.split) if args.labels else None
+    clips = given or next((found for file in args.files if (found := clips_in(file))), None)
     names = args.names or [None] * len(args.files)
     parts: list[ScoreFile] = []
     for file, name in zip(args.files, names, strict=True):

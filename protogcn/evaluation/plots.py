@@ -25,6 +25,9 @@ _LEGEND = {
 }
 _CURVE_COLOURS = ("#1f6fb4", "#d9822b", "#3a923a", "#a14fa1", "#7a7f87", "#b03a2e")
 
+_ACCURACY = "accuracy (%)"
+_PANELS = ("loss", _ACCURACY, "learning rate", "other")
+
 
 def _figure(width: float, height: float) -> "Figure":
     # A figure of its own, outside pyplot: no window system is asked for, and nothing stays open.
@@ -114,6 +117,7 @@ def plot_curves(metrics_csv: str | Path, path: str | Path, title: str = "") -> P
     """Draw the columns of a training log: losses, accuracies and learning rates, a panel each.
 
     The log has a column `epoch` (or `step`) and one line per report; empty cells are skipped, one epoch is averaged.
+    Accuracies are shown in percent, whether the log has fractions of one or percent.
 
     Raises:
         ValueError: there is nothing to draw.
@@ -126,12 +130,13 @@ def plot_curves(metrics_csv: str | Path, path: str | Path, title: str = "") -> P
     if not panels:
         raise ValueError(f"{metrics_csv} holds no curve: expected columns such as epoch, train/loss, val/top1.")
     figure = _figure(4.6 * len(panels), 3.4)
-    for axes, (label, curves) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], sorted(panels.items()), strict=True
-    ):
-        for colour, (name, (x, y)) in zip(_cycle(len(curves)), sorted(curves.items()), strict=True):
-            scale = 100 if label == "accuracy (%)" else 1
+    shown = [(label, panels[label]) for label in _PANELS if label in panels]
+    for axes, (label, curves) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        scale = 100 if label == _ACCURACY and max(y.max() for _, y in curves.values()) <= 1 else 1
+        for index, (name, (x, y)) in enumerate(sorted(curves.items())):
+            colour = _CURVE_COLOURS[index % len(_CURVE_COLOURS)]
             axes.plot(x, scale * y, color=colour, lw=1.6, marker="o" if len(x) < 3 else None, ms=4, label=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel(axis)
         axes.set_title(label, loc="left", fontsize=10)
         axes.grid(color="0.92")
@@ -142,17 +147,13 @@ def plot_curves(metrics_csv: str | Path, path: str | Path, title: str = "") -> P
     return _save(figure, path)
 
 
-def _cycle(count: int) -> list[str]:
-    return [_CURVE_COLOURS[index % len(_CURVE_COLOURS)] for index in range(count)]
-
-
 def _panel(name: str) -> str:
     name = name.lower()
     if "loss" in name:
         return "loss"
     if name.startswith("lr") or "learning_rate" in name:
         return "learning rate"
-    return "accuracy (%)" if any(word in name for word in ("top", "acc", "mean_class")) else "other"
+    return _ACCURACY if any(word in name for word in ("top", "acc", "mean_class")) else "other"
 
 
 def _read_log(path: Path) -> tuple[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
