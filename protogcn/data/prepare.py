@@ -121,11 +121,11 @@ def describe(store: ClipStore) -> str:
         f"  size      {megabytes:,.1f} MB",
     ]
     if dropped := meta.get("dropped"):
-        lines.append(f"  dropped   {len(dropped)} empty clips (every joint zero): {_some(dropped)}")
+        lines.append(f"  dropped   clips with every joint zero: {len(dropped)} ({_some(dropped)})")
     if repaired := meta.get("repaired"):
         lines.append(
-            f"  repaired  {sum(repaired.values()):,} joints that were NaN are now missing (zero), "
-            f"in {len(repaired)} clips: {_some(repaired)}"
+            f"  repaired  joints that were NaN, now missing (zero): {sum(repaired.values()):,} "
+            f"in {len(repaired)} of the clips ({_some(repaired)})"
         )
     for what, note in (meta.get("notes") or {}).items():
         shown = f"{len(note)}: {_some(note)}" if isinstance(note, list) else note

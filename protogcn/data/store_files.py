@@ -6,15 +6,15 @@ import json
 import os
 import shutil
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from protogcn.data.npy_files import read_header, read_npz
 
 FORMAT = "protogcn-store"
 VERSION = 1
@@ -75,27 +75,23 @@ def map_rows(path: Path, meta: dict[str, Any]) -> npt.NDArray[Any]:
         raise damaged(path, f"{KEYPOINTS} is missing", meta)
     with file_path.open("rb") as file:
         try:
-            shape, dtype = read_header(file)
-        except (ValueError, EOFError) as error:
+            shape, fortran, dtype = read_header(file)
+        except ValueError as error:
             raise damaged(path, f"the header of {KEYPOINTS} is not readable", meta) from error
         start = file.tell()
-    if dtype.str not in ("<f4", "<f2") or dtype.name != meta["dtype"] or len(shape) != 3 or shape[0] != meta["rows"]:
+    if (
+        fortran
+        or dtype.str not in ("<f4", "<f2")
+        or dtype.name != meta["dtype"]
+        or len(shape) != 3
+        or shape[0] != meta["rows"]
+    ):
         raise damaged(path, f"{KEYPOINTS} holds {dtype} {shape}, not the {meta['rows']} rows that were written", meta)
     expected, got = start + dtype.itemsize * int(np.prod(shape)), file_path.stat().st_size
     if got != expected:
         raise damaged(path, f"{KEYPOINTS} has {got:,} bytes where {expected:,} belong", meta)
     # A plain array over the map: slicing the memmap subclass itself is several times slower.
     return np.asarray(np.memmap(file_path, dtype=dtype, mode="r", offset=start, shape=shape))
-
-
-def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of the ``.npy`` file, leaving it at the first byte of the data."""
-    if np.lib.format.read_magic(file) != (1, 0):
-        raise ValueError("not an .npy file of version 1.0")
-    shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    if fortran or dtype.hasobject:
-        raise ValueError("not an array of plain numbers in C order")
-    return shape, dtype
 
 
 def read_index(path: Path, meta: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
@@ -106,9 +102,8 @@ def read_index(path: Path, meta: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
     if hashlib.sha256(content).hexdigest() != meta["checksums"].get("index"):
         raise damaged(path, f"the checksum of {INDEX} is not the one noted when it was written", meta)
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            index = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        index = read_npz(io.BytesIO(content), INDEX)
+    except ValueError as error:
         raise damaged(path, f"{INDEX} is not readable", meta) from error
     for key, array in index.items():
         kind = "U" if key == "ids" else "i"

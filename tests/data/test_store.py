@@ -262,7 +262,7 @@ def edit_meta(path, **changes):
 def test_damage_is_seen_when_opening(tmp_path, harm):
     write(tmp_path / "s", [clip("a"), clip("b", label=2, seed=1)], benchmark="nw_ucla", source="all_sqe")
     harm(tmp_path / "s")
-    with pytest.raises(ValueError, match="protogcn data prepare .* --overwrite") as caught:
+    with pytest.raises(ValueError, match=r"protogcn data prepare .* --overwrite") as caught:
         ClipStore.open(tmp_path / "s")
     assert "\n" not in str(caught.value)
 
@@ -273,5 +273,5 @@ def test_verify_sees_a_single_flipped_bit(tmp_path):
     content = bytearray((tmp_path / "s" / "keypoints.npy").read_bytes())
     content[-3] ^= 1
     (tmp_path / "s" / "keypoints.npy").write_bytes(content)
-    with pytest.raises(ValueError, match="checksum.*protogcn data prepare nw_ucla all_sqe"):
+    with pytest.raises(ValueError, match=r"checksum.*protogcn data prepare nw_ucla all_sqe"):
         ClipStore.open(tmp_path / "s").verify()

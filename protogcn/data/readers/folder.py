@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protogcn.data.readers.arrays import read_npy, read_npz
+from protogcn.data.npy_files import read_npy, read_npz
 from protogcn.data.readers.source import ClipSource, choose_channels, keep_channels, number_classes
 from protogcn.data.store import Clip
 
@@ -84,7 +84,8 @@ def _files(path: Path) -> list[Path]:
 def _load(file: Path) -> tuple[npt.NDArray[Any], tuple[int, int] | None]:
     shape = None
     if file.suffix.lower() == ".npz":
-        arrays = read_npz(file, ("keypoints", "image_shape"))
+        with file.open("rb") as archive:
+            arrays = read_npz(archive, str(file), ("keypoints", "image_shape"))
         if "keypoints" not in arrays:
             raise ValueError(f"{file} has no array 'keypoints'.")
         keypoints = arrays["keypoints"]

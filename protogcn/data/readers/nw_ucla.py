@@ -3,7 +3,6 @@
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protogcn.data.readers.arrays import read_npz
+from protogcn.data.npy_files import ZIP_ERRORS, read_npz
 from protogcn.data.readers.source import ClipSource
 from protogcn.data.store import Clip
 
@@ -96,7 +95,7 @@ def _zipped(path: Path) -> tuple[list[str], Iterator[Clip]]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except ZIP_ERRORS as error:
         raise ValueError(f"{path} is not a complete zip file ({error}); copy it again.") from error
     if len(infos) > _MAX_FILES:
         raise ValueError(f"{path} holds {len(infos):,} files; NW-UCLA has 1,484.")
@@ -111,7 +110,7 @@ def _zipped(path: Path) -> tuple[list[str], Iterator[Clip]]:
             for name in names:
                 try:
                     content = archive.read(chosen[name])
-                except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+                except ZIP_ERRORS as error:
                     raise ValueError(
                         f"{path}: {name}.json cannot be unpacked ({error}); copy the zip again."
                     ) from error
@@ -146,7 +145,8 @@ def _clip(frames: npt.NDArray[Any], label: int, name: str) -> Clip:
 
 
 def _packed(path: Path) -> tuple[list[str], Iterator[Clip]]:
-    arrays = read_npz(path, ("frames", "offsets", "labels", "names"))
+    with path.open("rb") as file:
+        arrays = read_npz(file, str(path), ("frames", "offsets", "labels", "names"))
     if missing := [key for key in ("frames", "offsets", "labels", "names") if key not in arrays]:
         raise ValueError(f"{path} lacks {', '.join(missing)}: it is not the packed NW-UCLA file.")
     frames, offsets, labels = arrays["frames"], arrays["offsets"], arrays["labels"]

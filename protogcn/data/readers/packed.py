@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from protogcn.data.readers.arrays import read_npz
+from protogcn.data.npy_files import read_npz
 from protogcn.data.readers.source import ClipSource, choose_channels, keep_channels, number_classes, positions_of
 from protogcn.data.store import Clip
 
@@ -45,7 +45,8 @@ def read_packed(
         ValueError: a key is missing, or arrays do not fit together.
     """
     path = Path(path)
-    arrays = read_npz(path, (*_KEYPOINTS, *_LABELS, *_IDS, *_SPLITS, *_OTHERS))
+    with path.open("rb") as file:
+        arrays = read_npz(file, str(path), (*_KEYPOINTS, *_LABELS, *_IDS, *_SPLITS, *_OTHERS))
     keypoints = _pick(arrays, _KEYPOINTS, path)
     labels = _pick(arrays, _LABELS, path)
     if labels.ndim != 1 or labels.dtype.kind not in "iuU":

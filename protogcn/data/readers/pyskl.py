@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,23 @@ def read_pyskl(path: str | Path) -> ClipSource:
             "Decompress it first, so that every annotation has 'keypoint' and 'keypoint_score'."
         )
     key = "filename" if "filename" in annotations[0] else "frame_dir"
-    scored = "keypoint_score" in annotations[0]
-    records, without = [], []
+    scored = "keypoint_score" in annotations[0] and _width(annotations[0].get("keypoint")) == 2
+    records, scores, without = [], [], []
     for position, annotation in enumerate(annotations):
-        clip = _clip(annotation, _text(annotation, key, position), scored)
+        clip = _clip(annotation, _text(annotation, key, position))
         if 0 in clip.keypoints.shape[:2]:
             without.append(clip.id)
         else:
             records.append(clip)
+            scores.append(_scores(annotation, clip) if scored else None)
     if not records:
         raise ValueError(f"{path}: none of its {len(annotations)} annotations has a person.")
     joints, size = records[0].keypoints.shape[2:]
-    if size not in (2, 3) or (scored and size != 3):
+    if size not in (2, 3):
         raise ValueError(f"{path}: expected 2 or 3 numbers per joint; got {size} in clip {records[0].id!r}.")
     notes: dict[str, Any] = {"without_person": without} if without else {}
+    if size == 3 and "keypoint_score" in annotations[0]:
+        notes["left_out"] = "the score of each joint"
     ids = [clip.id for clip in records]
     members, missing = {}, {}
     for name, listed in splits.items():
@@ -63,25 +67,24 @@ def read_pyskl(path: str | Path) -> ClipSource:
             missing[name] = absent
     if missing:
         notes["split_ids_without_annotation"] = missing
+    precisions = {array.dtype for array in (*(clip.keypoints for clip in records), *scores) if array is not None}
     return ClipSource(
-        clips=records,
+        clips=map(_joined, records, scores),
         channels="xys" if scored else ("xy", "xyz")[size - 2],
         num_joints=joints,
         num_classes=max(clip.label for clip in records) + 1,
         splits=members,
         notes=notes,
         total=len(records),
-        dtype="float16" if all(clip.keypoints.dtype == np.float16 for clip in records) else "float32",
+        dtype="float16" if precisions == {np.dtype(np.float16)} else "float32",
     )
 
 
-def _clip(annotation: dict[str, Any], clip_id: str, scored: bool) -> Clip:
+def _clip(annotation: dict[str, Any], clip_id: str) -> Clip:
     where = f"Clip {clip_id!r}"
     keypoints = annotation.get("keypoint")
     if not isinstance(keypoints, np.ndarray) or keypoints.ndim != 4 or keypoints.dtype.kind != "f":
         raise ValueError(f"{where}: 'keypoint' must be an array of numbers (M, T, V, C); got {_outline(keypoints)}.")
-    if scored:
-        keypoints = _with_scores(keypoints, annotation.get("keypoint_score"), where)
     frames = _whole(annotation.get("total_frames", keypoints.shape[1]), f"{where}: 'total_frames'")
     if not 0 <= frames <= keypoints.shape[1]:
         raise ValueError(f"{where}: 'total_frames' is {frames} but 'keypoint' has {keypoints.shape[1]} frames.")
@@ -92,12 +95,20 @@ def _clip(annotation: dict[str, Any], clip_id: str, scored: bool) -> Clip:
     return Clip(keypoints[:, :frames], _whole(label, f"{where}: 'label'"), clip_id, _image_shape(annotation, where))
 
 
-def _with_scores(keypoints: npt.NDArray[Any], scores: Any, where: str) -> npt.NDArray[Any]:
-    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != keypoints.shape[:3]:
+def _scores(annotation: dict[str, Any], clip: Clip) -> npt.NDArray[Any]:
+    scores, expected = annotation.get("keypoint_score"), annotation["keypoint"].shape[:3]
+    if not isinstance(scores, np.ndarray) or scores.dtype.kind != "f" or scores.shape != expected:
         raise ValueError(
-            f"{where}: 'keypoint_score' must be an array of shape {keypoints.shape[:3]}; got {_outline(scores)}."
+            f"Clip {clip.id!r}: 'keypoint_score' must be an array of shape {expected}; got {_outline(scores)}."
         )
-    return np.concatenate([keypoints, scores[..., None]], axis=-1)
+    return scores[:, : clip.keypoints.shape[1]]
+
+
+def _joined(clip: Clip, scores: npt.NDArray[Any] | None) -> Clip:
+    """The clip with its scores as last channel; made clip by clip, as a second copy of a large file may not fit."""
+    if scores is None:
+        return clip
+    return replace(clip, keypoints=np.concatenate([clip.keypoints, scores[..., None]], axis=-1))
 
 
 def _image_shape(annotation: dict[str, Any], where: str) -> tuple[int, int] | None:
@@ -131,6 +142,10 @@ def _whole(value: Any, what: str) -> int:
         return operator.index(value)
     except TypeError:
         raise ValueError(f"{what} must be a whole number; got {value!r:.80}.") from None
+
+
+def _width(keypoints: Any) -> int:
+    return keypoints.shape[-1] if isinstance(keypoints, np.ndarray) and keypoints.ndim else 0
 
 
 def _outline(value: Any) -> str:

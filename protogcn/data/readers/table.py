@@ -55,7 +55,7 @@ def read_table(path: str | Path, skeleton: Skeleton, *, class_names: Sequence[st
     with path.open("rb") as file:
         head = file.readline(1 << 16).decode("utf-8-sig", errors="replace")
     delimiter = max(",;\t", key=head.count)
-    layout = _layout(next(csv.reader([head], delimiter=delimiter), []), skeleton, path)
+    layout = _layout(_header(head, delimiter, path), skeleton, path)
     at = layout.columns
     labels: dict[str, None] = {}
     names: dict[str, None] = {}
@@ -94,6 +94,13 @@ def read_table(path: str | Path, skeleton: Skeleton, *, class_names: Sequence[st
         total=len(names),
         dtype="float32",
     )
+
+
+def _header(line: str, delimiter: str, path: Path) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        raise ValueError(f"{path}: the first line is not readable as csv ({error}).") from error
 
 
 def _layout(header: list[str], skeleton: Skeleton, path: Path) -> _Layout:
