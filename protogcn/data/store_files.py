@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -39,8 +40,14 @@ def damaged(path: Path, why: str, meta: dict[str, Any] | None = None) -> ValueEr
     layout = f" --skeleton {skeleton}" if what == "own" and isinstance(skeleton, str) else ""
     return ValueError(
         f"The store {path} is damaged: {why}. Copy it again, or convert it again: "
-        f"protogcn data prepare {what} {source} {path}{layout} --overwrite"
+        f"protogcn data prepare {what} {_quoted(source)} {_quoted(path)}{layout} --overwrite"
     )
+
+
+def _quoted(path: object) -> str:
+    """As it must be typed in a shell; a placeholder stays readable."""
+    text = str(path)
+    return text if text.startswith("<") else shlex.quote(text)
 
 
 def read_meta(path: Path) -> dict[str, Any]:
@@ -49,7 +56,7 @@ def read_meta(path: Path) -> dict[str, Any]:
         what = "is a folder without store.json" if path.is_dir() else "does not exist"
         raise FileNotFoundError(
             f"No clip store at {path}: it {what}. Convert your data first: "
-            f"protogcn data prepare <benchmark> <source> {path}"
+            f"protogcn data prepare <benchmark> <source> {_quoted(path)}"
         )
     try:
         meta = json.loads((path / META).read_text(encoding="utf-8"))

@@ -268,10 +268,10 @@ def test_damage_is_seen_when_opening(tmp_path, harm):
 
 
 def test_verify_sees_a_single_flipped_bit(tmp_path):
-    store = write(tmp_path / "s", [clip()], benchmark="nw_ucla", source="all_sqe")
+    store = write(tmp_path / "s", [clip()], benchmark="nw_ucla", source="my clips/all_sqe")
     store.verify()
     content = bytearray((tmp_path / "s" / "keypoints.npy").read_bytes())
     content[-3] ^= 1
     (tmp_path / "s" / "keypoints.npy").write_bytes(content)
-    with pytest.raises(ValueError, match=r"checksum.*protogcn data prepare nw_ucla all_sqe"):
+    with pytest.raises(ValueError, match=r"checksum.*protogcn data prepare nw_ucla 'my clips/all_sqe'"):
         ClipStore.open(tmp_path / "s").verify()
