@@ -58,7 +58,7 @@ def _parser(benchmarks: Mapping[str, PublishedBenchmark]) -> argparse.ArgumentPa
     parser.add_argument("--runs", type=Path, help="folder of the runs, one per stream (default: runs/BENCHMARK/MODEL)")
     parser.add_argument("--model", help="name of the model (default: the last part of --runs, else protogcn)")
     parser.add_argument(
-        "--preset", choices=list(PRESETS), help="published weights and rule (default: that of the model, else protogcn)"
+        "--preset", help=f"published weights and rule: {', '.join(PRESETS)} (default: that of the model, else protogcn)"
     )
     parser.add_argument("--rule", help="probabilities or logits (default: that of the preset)")
     parser.add_argument(

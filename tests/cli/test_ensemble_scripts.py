@@ -144,6 +144,7 @@ def test_files_that_cannot_be_used_are_named_and_left_out(tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, message",
     [
+        (["--preset", "ctr-gcn"], "did you mean 'ctrgcn'"),
         (["--rule", "logit"], "did you mean 'logits'"),
         (["--weights", "1", "2"], "give six"),
         (["--weights", "j=1", "2"], "either all weights have a name"),
