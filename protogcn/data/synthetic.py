@@ -1,7 +1,8 @@
 """Synthetic data: the procedural human performs, three cameras record, and a store comes out, in any layout.
 
-Nothing has to be downloaded: demo, tests and examples run on it. People differ in build, tempo, habits and handedness, cameras
-in direction, so that cross-subject and cross-view splits ask for generalisation; the sensor is noisy and loses joints.
+Nothing has to be downloaded: demo, tests and examples run on it. People differ in build, tempo, habits and handedness,
+cameras in direction, so the cross-subject and cross-view splits ask to generalise; the sensor
+is noisy and loses joints.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _FIRST_PARTNER = 1001
 
 
 def default_channels(skeleton: str | Path | Skeleton) -> str:
-    """``"xys"`` (pixels and score) for layouts of image detectors such as COCO and OpenPose, else ``"xyz"`` (metres)."""
+    """``"xys"`` (pixels and score) for layouts of image detectors, COCO and its kin, else ``"xyz"`` (metres)."""
     return "xys" if get_skeleton(skeleton).name.startswith(_PLANAR) else "xyz"
 
 
@@ -49,8 +50,9 @@ def generate(
 ) -> Iterator[Clip]:
     """Perform and record every action by every subject, ``repetitions`` times, in every view.
 
-    The views of one repetition record the same performance. A clip depends on its own action, subject, repetition and view and
-    on ``seed`` only: fewer actions or more subjects leave the others as they are, and another layout shows the same movement.
+    The views of one repetition record the same performance. A clip depends on its own action, subject, repetition and
+    view and on ``seed`` only: fewer actions or more subjects leave the others as they are, and another layout shows the
+    same movement.
 
     Args:
         skeleton: layout by name, YAML file or `Skeleton`; joints are found by name (`protogcn.data.human.mapping`).
@@ -66,8 +68,8 @@ def generate(
         occlusion: how often joints are lost, frozen or misplaced; 0 for never.
 
     Yields:
-        Clips with float32 keypoints (M, T, V, C) and ids ``S001C<view>P<subject>R<repetition>A<action>``, action counted in
-        `ACTIONS` from 1; a lost joint is all zeros.
+        Clips with float32 keypoints (M, T, V, C) and ids ``S001C<view>P<subject>R<repetition>A<action>``, action
+        counted in `ACTIONS` from 1; a lost joint is all zeros.
 
     Raises:
         ValueError: an unknown action, view, layout or channel order, or a number out of range.
@@ -101,7 +103,8 @@ def write_synthetic(
 ) -> ClipStore:
     """Write the clips of `generate` as a store with the splits xsub_train, xsub_test, xview_train and xview_test.
 
-    Cross-subject: subjects whose number is a multiple of 3 test. Cross-view: camera 1 tests. A split that would be empty is left out.
+    Cross-subject: subjects whose number is a multiple of 3 test. Cross-view: camera 1 tests. An empty split is left
+    out.
 
     Args:
         path: folder of the store.
@@ -170,8 +173,8 @@ def perform(
 ) -> list[Array]:
     """One performance: points (T, P, 3) in metres of each person in a world with y up and the floor at 0.
 
-    A single person stands at the origin and faces +z. Two persons face each other along z, at the distance at which hands meet
-    (handshake) or meet the chest (push), the subject at negative z.
+    A single person stands at the origin and faces +z. Two persons face each other along z, at the distance at which
+    hands meet (handshake) or meet the chest (push), the subject at negative z.
 
     Raises:
         ValueError: an unknown action, or one of two persons without a partner.
@@ -192,11 +195,11 @@ def perform(
 
 def _face_to_face(action: str, points: list[Array]) -> list[Array]:
     first, second = points
-    reach = first[:, [INDEX["left_hand"], INDEX["right_hand"]], 2].max()
+    right, left = (first[:, INDEX[f"{side}_hand"], 2].max() for side in ("right", "left"))
     if action == "handshake":
-        distance = reach + second[:, INDEX["right_hand"], 2].max() + 0.03
+        distance = right + second[:, INDEX["right_hand"], 2].max() + 0.02
     else:
-        distance = reach + 0.10 + second[0, INDEX["chest"], 2]
+        distance = max(right, left) + second[0, INDEX["chest"], 2] + 0.10
     turned = second * [-1.0, 1.0, -1.0] + [0.0, 0.0, distance / 2]
     return [first - [0.0, 0.0, distance / 2], turned]
 

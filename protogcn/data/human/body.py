@@ -1,8 +1,8 @@
 """The procedural human: proportions, and the named points of a posture in metres.
 
-Axes of a person: x to the left, y up, z to the front (right-handed); the floor is y = 0. The trunk, head, hands and feet follow
-joint angles (forward kinematics); elbows and knees follow from where wrists and ankles go (analytic two-bone inverse
-kinematics), so that feet stay on the floor and hands meet what they reach for while every bone keeps its length.
+Axes of a person: x to the left, y up, z to the front (right-handed); the floor is y = 0. Trunk, head, hands and feet
+follow joint angles (forward kinematics); elbows and knees follow from where wrists and ankles go (analytic two-bone
+inverse kinematics), so feet stay on the floor and hands meet what they reach for while bones keep their lengths.
 """
 
 from __future__ import annotations
@@ -83,17 +83,23 @@ class Body:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Body:
-        """Proportions of one person: stature, then limbs, breadths and head, each a little independent of the others."""
+        """Proportions of one person: a stature, and limbs, breadths and head that depart from it a little."""
         stature = np.clip(rng.normal(1.0, 0.065), 0.82, 1.17)
         arms, legs, trunk, shoulders, hips, head = np.clip(rng.normal(1.0, 0.045, 6), 0.88, 1.12)
         mean = cls()
         return cls(
-            *(stature * arms * length for length in (mean.upper_arm, mean.forearm, mean.hand)),
-            *(stature * legs * length for length in (mean.thigh, mean.shank, mean.foot)),
-            *(stature * trunk * length for length in (mean.lower_trunk, mean.upper_trunk, mean.neck)),
-            head,
-            stature * shoulders * mean.shoulder_width,
-            stature * hips * mean.hip_width,
+            upper_arm=stature * arms * mean.upper_arm,
+            forearm=stature * arms * mean.forearm,
+            hand=stature * arms * mean.hand,
+            thigh=stature * legs * mean.thigh,
+            shank=stature * legs * mean.shank,
+            foot=stature * legs * mean.foot,
+            lower_trunk=stature * trunk * mean.lower_trunk,
+            upper_trunk=stature * trunk * mean.upper_trunk,
+            neck=stature * trunk * mean.neck,
+            head=head,
+            shoulder_width=stature * shoulders * mean.shoulder_width,
+            hip_width=stature * hips * mean.hip_width,
         )
 
 
@@ -103,14 +109,14 @@ def _resting_hands() -> Array:
 
 @dataclass
 class Posture:
-    """What the parts of a body do over T frames; every array is (T,), (T, 3) or, for limbs, (2, T, ...), left side first.
+    """What the parts of a body do over T frames; limbs have a leading axis of two sides, left first.
 
     Constant tracks may keep a frame axis of length 1. Angles are radians.
 
     Attributes:
         path: (T, 3) displacement of the whole body, metres.
         pelvis: (T, 3) of the pelvis from upright standing: left, up, front, in leg lengths; feet stay where they are.
-        hips, chest, head: (T, 3) forward pitch, twist to the left, bend to the right; chest and head relative to the part below.
+        hips, chest, head: (T, 3) forward pitch, twist to the left, bend to the right, relative to the part below.
         wrists: (2, T, 3) wrist from its shoulder along outward, up, front of the chest, in arm lengths.
         elbows: (2, T) how far the elbow points outwards instead of down.
         hand_pitch: (2, T) bend of the hand against the forearm.
@@ -135,7 +141,7 @@ class Posture:
 
 
 def rotation(angles: Array) -> Array:
-    """Rotations (..., 3, 3) by pitch (about left), twist (about up) and bend (about front) (..., 3): twist after pitch after bend."""
+    """Rotations (..., 3, 3) by angles (..., 3) about x, y and z; the one about z acts first, then x, then y."""
     (sx, sy, sz), (cx, cy, cz) = (np.moveaxis(f(angles), -1, 0) for f in (np.sin, np.cos))
     rows = (
         *(cy * cz + sy * sx * sz, sy * sx * cz - cy * sz, sy * cx),
@@ -154,8 +160,8 @@ def pose(body: Body, posture: Posture, frames: int) -> Array:
     loin = hips @ rotation(posture.chest / 2)
     chest = hips @ rotation(posture.chest)
     head = chest @ rotation(posture.head)
-    out[:, INDEX["spine_lower"]] = pelvis + hips[..., 1] * (0.4 * body.lower_trunk)
-    out[:, INDEX["spine"]] = out[:, INDEX["spine_lower"]] + loin[..., 1] * (0.6 * body.lower_trunk)
+    out[:, INDEX["spine_lower"]] = pelvis + loin[..., 1] * (0.4 * body.lower_trunk)
+    out[:, INDEX["spine"]] = pelvis + loin[..., 1] * body.lower_trunk
     out[:, INDEX["chest"]] = out[:, INDEX["spine"]] + chest[..., 1] * body.upper_trunk
     out[:, INDEX["neck"]] = out[:, INDEX["chest"]] + chest @ np.array([0.0, body.neck, 0.01])
     out[:, INDEX["head"]] = skull = out[:, INDEX["neck"]] + head @ (np.array([0.0, 0.11, 0.02]) * body.head)

@@ -99,14 +99,14 @@ def point_of(joint: str, hand: str = "right") -> str | None:
 def placement(skeleton: Skeleton, hand: str = "right") -> npt.NDArray[np.float64]:
     """Weights (V, P) that make the joints of a layout from the points of the body: ``joints = weights @ points``.
 
-    A joint lies on the point that its name means (`point_of`); a neck in a layout without a joint between the shoulders lies
-    there, as pose estimators define it. A joint of unknown name lies
+    A joint lies on the point that its name means (`point_of`); a neck in a layout without a joint between the shoulders
+    lies there, as pose estimators define it. A joint of unknown name lies
 
     1. between its nearest named ancestor and its nearest named descendant, in proportion to the steps;
     2. without such a descendant, beyond that ancestor: the last bone prolonged by 0.3 of its length per step;
     3. without such an ancestor, on its nearest named descendant;
-    4. in a layout without any known name, on the pelvis (root) or along the right arm, left arm, right leg, left leg and spine,
-       which the branches of the root follow in turn.
+    4. in a layout without any known name, on the pelvis (root), or along the right arm, left arm, right leg, left leg
+       and spine, which the branches of the root follow in turn.
 
     Args:
         skeleton: any layout.

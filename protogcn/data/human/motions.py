@@ -1,7 +1,7 @@
-"""The actions of the procedural human: each turns a `Take` into the posture of one person, or of two who face each other.
+"""The actions of the procedural human: each turns a `Take` into the posture of one person, or of two face to face.
 
-Actions are written for a right-hander. Several resemble each other on purpose, as they do in recorded benchmarks: drink and
-phone call, throw and wave, pick up and bow, walk and jog, push and handshake; sitting down is standing up backwards.
+Actions are written for a right-hander. Several resemble each other on purpose, as they do in recorded benchmarks: drink
+and phone call, throw and wave, pick up and bow, walk and jog, push and handshake; sit down is stand up backwards.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from protogcn.data.human.body import Array, Posture
+from protogcn.data.human.mutual import handshake, push
 from protogcn.data.human.performer import LEFT, RIGHT, Take, idle, reach
 
 
@@ -32,15 +33,9 @@ def _gait(
         posture.ankles[side, :, 2] += stride * front
         posture.ankles[side, :, 1] += lift * np.sin(np.pi * air) ** 2
         posture.toes[side] = 0.5 * lift / 0.15 * np.sin(2 * np.pi * np.clip(air * 0.9, 0, 1)) * (air > 0)
-        raised = elbow[0] + elbow[1] * -np.cos(angle + 2 * np.pi * phase)
-        posture.wrists[side] = np.stack(
-            [
-                0.14 - 0.1 * elbow[0] + 0 * raised,
-                -0.93 + 0.55 * elbow[0] + 0.3 * np.abs(raised - elbow[0]),
-                0.08 + 0.45 * elbow[0] + raised - elbow[0],
-            ],
-            -1,
-        )
+        sway = -elbow[1] * np.cos(angle + 2 * np.pi * phase)
+        out = np.full_like(sway, 0.13 - 0.1 * elbow[0])
+        posture.wrists[side] = np.stack([out, 0.5 * elbow[0] + sway**2 - 0.97, 0.5 * elbow[0] + sway], -1)
     posture.chest[:, 1] += swing * np.cos(angle)
     posture.hips[:, 1] += 0.6 * swing * np.cos(angle + np.pi)
     speed = 2 * stride * take.subject.body.leg / stance * hertz
@@ -51,7 +46,7 @@ def _gait(
 
 def walk(take: Take) -> list[Posture]:
     stride = 0.27 * take.size
-    bent = float(np.clip(take.vary("walk arms", 0.25, 0.25), 0.0, 0.8))
+    bent = float(np.clip(take.vary("walk arms", 0.12, 0.14), 0.0, 0.8))
     swing = max(take.vary("walk swing", 0.22, 0.1), 0.03)
     posture = _gait(
         take, take.vary("walk pace", 1.0, 0.1), stride, 0.09, 0.6, np.array(0.12 * take.size), (bent, swing)
@@ -61,10 +56,10 @@ def walk(take: Take) -> list[Posture]:
 
 
 def jog(take: Take) -> list[Posture]:
-    hertz = take.vary("jog pace", 1.25, 0.1)
+    hertz = take.vary("jog pace", 1.3, 0.1)
     bent = float(np.clip(take.vary("jog arms", 0.65, 0.22), 0.1, 1.0))
     swing = max(take.vary("jog swing", 0.22, 0.08), 0.05)
-    lift = max(take.vary("jog lift", 0.2, 0.06), 0.08)
+    lift = max(take.vary("jog lift", 0.22, 0.05), 0.1)
     posture = _gait(take, hertz, 0.22 * take.size, lift, 0.45, np.array(0.15 * take.size), (bent, swing))
     posture.pelvis[:, 1] += -0.05 + 0.03 * take.size * np.cos(2 * take.swing(hertz) + 1.0)
     posture.hips[:, 0] += take.vary("jog lean", 0.1, 0.05)
@@ -86,7 +81,7 @@ def wave(take: Take) -> list[Posture]:
 
 def throw(take: Take) -> list[Posture]:
     posture, size = idle(take), take.size
-    height, side = take.vary("throw height", 0.45, 0.22), take.vary("throw side", 0.35, 0.12)
+    height, side = take.vary("throw height", 0.4, 0.22), take.vary("throw side", 0.35, 0.12)
     wind = take.rng.uniform(0.3, 0.45)
     rest = tuple(posture.wrists[RIGHT].mean(0))
     posture.wrists[RIGHT] = take.keys(
@@ -122,9 +117,9 @@ def clap(take: Take) -> list[Posture]:
 
 
 def _to_head(take: Take, across: float, up: float, front: float) -> tuple[Posture, Array, np.ndarray]:
-    """Idle posture, weight of the raised hand, and the wrist place at the head: metres left of the shoulder, above, in front."""
+    """Idle posture, weight of the raised hand, where it goes: inwards, up and front of the shoulder, metres."""
     body = take.subject.body
-    miss = take.rng.normal(0.0, 0.045, 3) + [take.subject.trait(f"head {axis}", 0.04) for axis in "xyz"]
+    miss = take.rng.normal(0.0, 0.03, 3) + [take.subject.trait(f"head {axis}", 0.022) for axis in "xyz"]
     place = (np.array([-across, up, front]) + miss) / body.arm
     return idle(take), _rise(take), place
 
@@ -134,7 +129,7 @@ def drink(take: Take) -> list[Posture]:
     tip = take.keys((0.25, 0.0), (0.5, 1.0), (0.6, 1.0), (0.85, 0.0))
     reach(posture, RIGHT, place, weight)
     posture.wrists[RIGHT, :, 1] += 0.07 * tip * weight
-    posture.elbows[RIGHT] += weight * (take.vary("drink elbow", 0.45, 0.3) + 0.2 * tip)
+    posture.elbows[RIGHT] += weight * (take.vary("drink elbow", 0.35, 0.25) + 0.2 * tip)
     posture.head[:, 0] -= max(take.vary("drink tilt", 0.22, 0.12), 0.0) * tip * take.size
     posture.fists = np.stack([np.full_like(weight, 0.3), 0.3 + 0.4 * weight])
     return [posture]
@@ -143,7 +138,7 @@ def drink(take: Take) -> list[Posture]:
 def phone_call(take: Take) -> list[Posture]:
     posture, weight, place = _to_head(take, take.subject.body.shoulder_width - 0.11, 0.12, 0.11)
     reach(posture, RIGHT, place, weight)
-    posture.elbows[RIGHT] += weight * take.vary("phone elbow", 0.45, 0.3)
+    posture.elbows[RIGHT] += weight * take.vary("phone elbow", 0.35, 0.25)
     posture.head[:, 2] += take.vary("phone tilt", 0.1, 0.08) * weight
     posture.head[:, 0] += take.vary("phone nod", 0.03, 0.1) * weight
     posture.fists = np.stack([np.full_like(weight, 0.3), 0.3 + 0.4 * weight])
@@ -213,7 +208,7 @@ def jump(take: Take) -> list[Posture]:
 
 def kick(take: Take) -> list[Posture]:
     posture, size = idle(take), take.size
-    height, front = take.vary("kick height", 0.35, 0.13) * size, take.vary("kick front", 0.62, 0.1)
+    height, front = take.vary("kick height", 0.3, 0.13) * size, take.vary("kick front", 0.62, 0.1)
     hit = take.rng.uniform(0.45, 0.6)
     foot = ((0.05, (0.0, 0.0, 0.0)), (hit - 0.16, (0.0, 0.14, -0.38 * size)), (hit, (-0.05, max(height, 0.08), front)))
     posture.ankles[RIGHT] += take.keys(*foot, (hit + 0.25, (0.0, 0.05, 0.1)), (0.98, (0.0, 0.0, 0.0)), shift=0.015)
@@ -261,59 +256,6 @@ def bow(take: Take) -> list[Posture]:
     if manner < -0.8:
         reach(posture, RIGHT, (-0.3, -0.6, 0.3), weight)
     return [posture]
-
-
-def _meeting(take: Take) -> tuple[Posture, Posture, float]:
-    """Idle postures of the two, and a height above the floor in metres that suits both."""
-    assert take.partner is not None
-    height = 0.5 * (take.subject.body.shoulder_height + take.partner.body.shoulder_height)
-    return idle(take), idle(take, take.partner), height
-
-
-def handshake(take: Take) -> list[Posture]:
-    first, second, height = _meeting(take)
-    shake = np.sin(take.swing(take.vary("shake beat", 1.9, 0.35))) * np.clip(
-        take.vary("shake size", 0.05, 0.025), 0.0, 0.12
-    )
-    meet = 0.78 * height + take.rng.normal(0.0, 0.03)
-    firm = take.keys((0.3, 0.0), (0.38, 1.0), (0.7, 1.0), (0.76, 0.0))
-    for posture, subject, lag in ((first, take.subject, 0.0), (second, take.partner, take.rng.uniform(-0.03, 0.12))):
-        body = subject.body
-        start = 0.02 + max(lag, 0.0)
-        weight = take.keys((start, 0.0), (0.33 + 0.3 * lag, 1.0), (0.72, 1.0), (0.97, 0.0))
-        up = (meet - body.shoulder_height + shake * firm) / body.arm
-        front = np.full_like(up, 0.62 + 0.05 * subject.trait("shake front"))
-        reach(posture, RIGHT, np.stack([front * 0 - body.shoulder_width / body.arm, up, front], -1), weight)
-        posture.hips[:, 0] += weight * (0.07 + 0.06 * subject.trait("shake lean"))
-    return [first, second]
-
-
-def push(take: Take) -> list[Posture]:
-    first, second, height = _meeting(take)
-    both = take.subject.trait("push both hands") + 0.7 * take.rng.normal() > 0.6
-    hit = take.rng.uniform(0.35, 0.5)
-    aim = take.vary("push height", 0.92, 0.06) * height
-    body = take.subject.body
-    up = (aim - body.shoulder_height) / body.arm
-    for side in (LEFT, RIGHT) if both else (RIGHT,):
-        inward = -0.1 if both else -0.8 * body.shoulder_width / body.arm
-        reach(first, side, (inward, up - 0.15, 0.4), take.keys((0.05, 0.0), (hit - 0.12, 1.0)))
-        reach(first, side, (inward, up, 0.9), take.keys((hit - 0.12, 0.0), (hit, 1.0)))
-        reach(first, side, (0.13, -0.96, 0.07), take.keys((hit + 0.15, 0.0), (hit + 0.4, 1.0)))
-    first.hips[:, 0] += take.keys((0.1, 0.0), (hit, 0.18 * take.size), (hit + 0.35, 0.0))
-    step = max(take.vary("push step", 0.28, 0.12), 0.0)
-    first.ankles[LEFT, :, 2] += take.keys((0.1, 0.0), (hit, step))
-    first.pelvis[:, 2] += 0.6 * take.keys((0.1, 0.0), (hit + 0.02, step))
-    force = float(np.clip(take.vary("push force", 0.6, 0.3) * take.size, 0.1, 1.5))
-    second.path = np.outer(take.keys((hit - 0.01, 0.0), (hit + 0.25, -0.35 * force), shift=0.0), [0.0, 0.0, 1.0])
-    second.hips[:, 0] -= force * take.keys((hit - 0.02, 0.0), (hit + 0.1, 0.25), (hit + 0.4, 0.0), shift=0.0)
-    second.chest[:, 0] -= force * take.keys((hit - 0.02, 0.0), (hit + 0.08, 0.2), (hit + 0.35, 0.0), shift=0.0)
-    for side, delay in ((LEFT, 0.0), (RIGHT, 0.08)):
-        second.ankles[side, :, 1] += (
-            0.12 * force * take.keys((hit + delay, 0.0), (hit + 0.1 + delay, 1.0), (hit + 0.2 + delay, 0.0))
-        )
-        reach(second, side, (0.4, -0.6, 0.45), 0.6 * take.keys((hit, 0.0), (hit + 0.15, 1.0), (hit + 0.5, 0.0)))
-    return [first, second]
 
 
 #: Action name -> how it is performed, in the order of the class labels.

@@ -44,7 +44,7 @@ class Subject:
         return cls(number, Body.draw(rng), number % 4 == 1, float(tempo), float(amplitude), seed)
 
     def trait(self, name: str, spread: float = 1.0) -> float:
-        """How this person departs from the average in the habit ``name``: normal with deviation ``spread``, always the same."""
+        """Departure of this person from the average in the habit ``name``: normal, always the same."""
         if name not in self._traits:
             rng = np.random.default_rng([self.seed, self.number, zlib.crc32(name.encode())])
             self._traits[name] = float(np.clip(rng.normal(), -2.0, 2.0))
@@ -77,7 +77,7 @@ class Take:
         return mean + self.subject.trait(name, spread) + 0.5 * spread * float(self.rng.normal())
 
     def keys(self, *keys: tuple[float, float | tuple[float, ...]], shift: float = 0.03) -> Array:
-        """Smooth (minimum-jerk) track through (phase, value) keys whose times shift from take to take; (T,) or (T, C)."""
+        """Smooth (minimum-jerk) track (T,) or (T, C) through (phase, value) keys; their times shift in every take."""
         times = np.maximum.accumulate([k[0] for k in keys] + self.rng.normal(0.0, shift, len(keys)))
         values = np.array([k[1] for k in keys], dtype=float)
         span = np.clip(np.searchsorted(times, self.phase, side="right") - 1, 0, len(keys) - 2)
@@ -112,7 +112,7 @@ def idle(take: Take, subject: Subject | None = None) -> Posture:
     posture.wrists = rest + np.moveaxis(take.wobble(0.02, 2, 3), 1, 2)
     posture.elbows = 0.3 + subject.trait("elbows", 0.15) + take.wobble(0.03, 2)
     if take.rng.random() < 0.35:
-        # The hand that has nothing to do rests on the hip, in a pocket, at the belly, behind the back or holds something.
+        # A hand with nothing to do rests on the hip, in a pocket, at the belly, behind the back or holds something.
         place = _SPARE_HAND[int(take.rng.integers(len(_SPARE_HAND)))]
         posture.wrists[LEFT] += place + take.rng.normal(0.0, 0.03, 3) - rest
         posture.elbows[LEFT] += 0.5
@@ -126,5 +126,5 @@ def idle(take: Take, subject: Subject | None = None) -> Posture:
 
 
 def reach(posture: Posture, side: int, target: Array | tuple[float, float, float], weight: Array) -> None:
-    """Blend the wrist of ``side`` from where it is to ``target`` (outward, up, front; arm lengths) by ``weight`` (T,)."""
+    """Blend the wrist of ``side`` to ``target`` (outward, up, front; arm lengths) by ``weight`` (T,)."""
     posture.wrists[side] += weight[:, None] * (np.asarray(target) - posture.wrists[side])

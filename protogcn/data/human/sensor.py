@@ -13,7 +13,7 @@ _FOCAL = 1060.0
 
 
 def camera_frame(points: Array, yaw: float, distance: float, height: float) -> Array:
-    """World points (..., 3) as a camera sees them that stands ``distance`` metres from the origin and looks at its height of 0.95 m.
+    """World points (..., 3) in the frame of a camera that looks at the place 0.95 m above the origin.
 
     Args:
         yaw: radians from the front of a person who faces +z, positive towards the person's left.
@@ -66,11 +66,11 @@ class Sensor:
             )
         )
         strength = self.noise * self.looseness * (1.0 + 1.2 * hidden)
-        jitter = 0.011 * self.rng.standard_normal(joints.shape)
+        jitter = 0.014 * self.rng.standard_normal(joints.shape)
         knots = self.rng.standard_normal((frames // 12 + 3, num_joints, 3))
         place = np.arange(frames) / 12.0 + self.rng.uniform()
         before, share = place.astype(int), (place % 1.0)[:, None, None]
-        wander = 0.02 * (knots[before] * (1.0 - share) + knots[before + 1] * share)
+        wander = 0.024 * (knots[before] * (1.0 - share) + knots[before + 1] * share)
         measured = joints + strength[..., None] * (jitter + wander) * [1.0, 1.0, 1.4]
         scores = np.clip(
             0.92 - 0.25 * hidden - 0.06 * strength * np.abs(self.rng.standard_normal(hidden.shape)), 0.05, 1.0
