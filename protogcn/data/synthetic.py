@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ def write_synthetic(
     repetitions: int = 2,
     seed: int = 0,
     overwrite: bool = False,
-    **options: object,
+    **options: Any,
 ) -> ClipStore:
     """Write the clips of `generate` as a store with the splits xsub_train, xsub_test, xview_train and xview_test.
 
@@ -117,7 +118,7 @@ def write_synthetic(
     """
     layout = get_skeleton(skeleton)
     names = check_actions(actions)
-    chosen = {
+    chosen: dict[str, Any] = {
         "actions": names,
         "subjects": subjects,
         "views": views,
@@ -125,7 +126,7 @@ def write_synthetic(
         "seed": seed,
         **options,
     }
-    clips = list(generate(layout, **chosen))  # type: ignore[arg-type]
+    clips = list(generate(layout, **chosen))
     splits = {
         "xsub_train": [i for i, clip in enumerate(clips) if subject_of(clip.id) % 3],
         "xsub_test": [i for i, clip in enumerate(clips) if subject_of(clip.id) % 3 == 0],
@@ -138,8 +139,9 @@ def write_synthetic(
         skeleton=layout,
         class_names=names,
         splits={name: members for name, members in splits.items() if members},
-        channels=str(options.get("channels") or default_channels(layout)),
+        channels=options.get("channels") or default_channels(layout),
         overwrite=overwrite,
+        source=f"procedural human, seed {seed}",
     )
 
 

@@ -125,7 +125,7 @@ def _to_head(take: Take, across: float, up: float, front: float) -> tuple[Postur
 
 
 def drink(take: Take) -> list[Posture]:
-    posture, weight, place = _to_head(take, take.subject.body.shoulder_width - 0.07, 0.09, 0.21)
+    posture, weight, place = _to_head(take, take.subject.body.shoulder_width - 0.05, 0.08, 0.24)
     tip = take.keys((0.25, 0.0), (0.5, 1.0), (0.6, 1.0), (0.85, 0.0))
     reach(posture, RIGHT, place, weight)
     posture.wrists[RIGHT, :, 1] += 0.07 * tip * weight
@@ -136,7 +136,7 @@ def drink(take: Take) -> list[Posture]:
 
 
 def phone_call(take: Take) -> list[Posture]:
-    posture, weight, place = _to_head(take, take.subject.body.shoulder_width - 0.11, 0.12, 0.11)
+    posture, weight, place = _to_head(take, take.subject.body.shoulder_width - 0.12, 0.13, 0.08)
     reach(posture, RIGHT, place, weight)
     posture.elbows[RIGHT] += weight * take.vary("phone elbow", 0.35, 0.25)
     posture.head[:, 2] += take.vary("phone tilt", 0.1, 0.08) * weight
