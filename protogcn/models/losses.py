@@ -69,11 +69,12 @@ class ClassContrastiveCriterion(CrossEntropy):
         """
         terms = super().forward(logits, aux, target)
         # The similarities are divided by a small temperature: reduced precision would show.
-        embedding = aux["embedding"].to(aux["class_memory"].dtype)
-        memory = self._updated(aux["class_memory"], embedding, logits, target)
-        aux["class_memory"].copy_(memory.detach())
-        similarity = _unit(embedding, 1) @ _unit(memory, 0) / self.temperature
-        contrastive = functional.cross_entropy(similarity, target)
+        with torch.autocast(logits.device.type, enabled=False):
+            embedding = aux["embedding"].to(aux["class_memory"].dtype)
+            memory = self._updated(aux["class_memory"], embedding, logits, target)
+            aux["class_memory"].copy_(memory.detach())
+            similarity = _unit(embedding, 1) @ _unit(memory, 0) / self.temperature
+            contrastive = functional.cross_entropy(similarity, target)
         loss = terms["loss"] + self.contrastive_weight * contrastive
         return {**terms, "loss": loss, "contrastive": contrastive.detach()}
 

@@ -57,7 +57,7 @@ class DynamicTopologyConv(nn.Module):
         topology = inter + (self.A + intra).unsqueeze(2)
         features = functional.relu(self.pre_norm(self.pre(x)))
         samples, channels, frames, joints = features.shape
-        mixed = features.view(samples * channels, frames, joints) @ topology.view(samples * channels, joints, joints)
+        mixed = features.reshape(samples * channels, frames, joints) @ topology.reshape(samples * channels, joints, joints)
         out = self.post_norm(self.post(mixed.view(samples, channels, frames, joints)))
         return functional.relu(out + self.down(x))
 

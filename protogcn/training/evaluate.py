@@ -1,0 +1,155 @@
+"""From trained weights to a score file: every clip of the test split once, on one process or several."""
+
+import contextlib
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from protogcn import __version__
+from protogcn.data.dataset import ClipDataset
+from protogcn.evaluation.metrics import Metrics, evaluate
+from protogcn.evaluation.scores import ScoreFile, save_scores
+from protogcn.models import create_model
+from protogcn.models.base import feature_device
+from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
+from protogcn.training.recipe import Recipe
+from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, write_json
+
+
+def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> nn.Module:
+    """The recipe's network for the clips of a data set, its weights drawn from the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    return create_model(
+        recipe.model.name,
+        skeleton=dataset.pipeline.skeleton,
+        num_classes=num_classes,
+        in_channels=dataset.pipeline.out_shape[-1],
+        **recipe.model.options,
+    )
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the network of a training checkpoint, tensors and plain containers only.
+
+    Raises:
+        ValueError: the checkpoint is damaged or holds another network.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        state = {k.removeprefix("model."): v for k, v in content["state_dict"].items() if k.startswith("model.")}
+        model.load_state_dict(state)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). If the run was cut off "
+            "while writing, continue it with `protogcn train`; if the code has changed, train it anew with --fresh"
+        ) from error
+
+
+@torch.no_grad()
+def score_clips(
+    model: nn.Module, recipe: Recipe, dataset: ClipDataset, *, rank: int = 0, processes: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Scores of this process's share of a data set.
+
+    Returns:
+        Places in the data set (n,) and scores (n, classes): logits for one clip per sample or where the recipe averages
+        logits, else averaged probabilities.
+    """
+    device = feature_device(model)
+    loader = make_loader(recipe, dataset, rank=rank, processes=processes)
+    places, scores = [], []
+    was_training = model.training
+    model.eval()
+    for clips, _, place in tqdm(loader, "test", leave=False, disable=rank > 0 or None):
+        samples, count = clips.shape[:2]
+        with _precision(recipe.trainer.precision, device):
+            logits = model(clips.flatten(0, 1).to(device, non_blocking=True))
+        logits = logits.float().view(samples, count, -1)
+        if kind_of_scores(recipe) == "probabilities":
+            logits = logits.softmax(-1)
+        scores.append(logits.mean(1).cpu())
+        places.append(place)
+    model.train(was_training)
+    return torch.cat(places), torch.cat(scores)
+
+
+def kind_of_scores(recipe: Recipe) -> str:
+    """``logits`` where the recipe tests one clip per sample or averages logits, else ``probabilities``."""
+    return "logits" if recipe.pipeline.test_clips == 1 else recipe.evaluation.average
+
+
+def gather_scores(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the shares of all processes together, in the order of the data set."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        shares: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(shares, (places, scores))
+        places, scores = (torch.cat(parts) for parts in zip(*shares, strict=True))
+    order = places.argsort()
+    return places[order], scores[order]
+
+
+def write_results(
+    folder: Path, recipe: Recipe, dataset: ClipDataset, scores: Tensor, facts: dict[str, Any]
+) -> Metrics:
+    """Write ``scores_test.npz``, the plots and, last, ``metrics.json``, which marks the run as finished."""
+    from protogcn.evaluation.plots import plot_confusion, plot_curves
+
+    meta = {
+        "benchmark": recipe.benchmark,
+        "split": split_names(recipe)[1],
+        "stream": recipe.stream,
+        "model": recipe.model.name,
+        "seed": recipe.seed,
+        "version": __version__,
+    }
+    names = dataset.store.class_names
+    result = ScoreFile(dataset.ids, scores.numpy(), kind_of_scores(recipe), dataset.labels, names, meta)
+    metrics = evaluate(result.scores, result.labels)
+    save_scores(folder / SCORES, result)
+    title = f"{recipe.benchmark}, {recipe.model.name}, stream {recipe.stream}: {100 * metrics.top1:.2f} % top-1"
+    plot_confusion(metrics.confusion, folder / "confusion.png", names, title)
+    if (folder / HISTORY).is_file():
+        plot_curves(folder / HISTORY, folder / "curves.png", title)
+    low, high = metrics.top1_interval
+    content = {
+        **facts,
+        **meta,
+        "clips": len(result.ids),
+        "top1": metrics.top1,
+        "top1_interval": [low, high],
+        f"top{metrics.k}": metrics.top5,
+        "mean_class": metrics.mean_class,
+    }
+    write_json(folder / METRICS, content)
+    return metrics
+
+
+def test_run(folder: Path, recipe: Recipe, which: str, facts: dict[str, Any], device: str) -> Metrics:
+    """Test the saved weights of a run folder on one process.
+
+    Raises:
+        FileNotFoundError: no store or no such checkpoint.
+        ValueError: the checkpoint is damaged or does not fit the recipe.
+    """
+    path = checkpoint_path(folder, which)
+    store = open_store(recipe)
+    dataset = make_dataset(recipe, store, "test")
+    model = build_model(recipe, dataset, store.num_classes)
+    load_weights(model, path)
+    _, scores = gather_scores(*score_clips(model.to(device), recipe, dataset))
+    return write_results(folder, recipe, dataset, scores, facts | {"checkpoint": which})
+
+
+@contextlib.contextmanager
+def _precision(precision: str, device: torch.device) -> Iterator[None]:
+    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    if precision in kinds:
+        with torch.autocast(device.type, kinds[precision]):
+            yield
+    else:
+        yield

@@ -1,0 +1,140 @@
+"""Train one stream, test it, write its folder; or several streams one after the other."""
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as lightning
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.strategies import DDPStrategy
+
+from protogcn.evaluation.metrics import Metrics
+from protogcn.training.evaluate import build_model, gather_scores, load_weights, score_clips, write_results
+from protogcn.training.history import History
+from protogcn.training.loaders import make_dataset, make_loader, open_store
+from protogcn.training.recipe import Recipe
+from protogcn.training.run_folder import CHECKPOINTS, HISTORY, checkpoint_path, facts, is_finished, write_config
+from protogcn.training.task import StreamTask
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where to train: Lightning's accelerator (``auto``, ``cpu``, ``gpu``), processes per node, nodes."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+
+    @property
+    def processes(self) -> int:
+        """Processes in all."""
+        return self.devices * self.num_nodes
+
+
+def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool = False) -> Metrics | None:
+    """Fit, test and write one stream; continues an interrupted run, and leaves a finished one alone.
+
+    Args:
+        recipe: the run's recipe.
+        folder: the run folder.
+        machine: where to train.
+        fresh: remove what the folder holds first.
+
+    Returns:
+        Test metrics on the first process; None on the others, or where the run was finished already.
+
+    Raises:
+        FileNotFoundError, ValueError: store, recipe or folder do not fit; see the message.
+    """
+    first = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
+    if fresh and first and folder.exists():
+        shutil.rmtree(folder)
+    if first:
+        write_config(folder, recipe)
+    if is_finished(folder):
+        return None
+    store = open_store(recipe)
+    training, validation = (make_dataset(recipe, store, mode) for mode in ("train", "val"))
+    model = build_model(recipe, training, store.num_classes)
+    history = History(folder / HISTORY)
+    trainer = _trainer(recipe, folder, machine)
+    loader = make_loader(recipe, training, rank=trainer.global_rank, processes=trainer.world_size)
+    steps = -(-len(loader) // recipe.trainer.accumulate)
+    task = StreamTask(recipe, model, steps, history)
+    last = folder / CHECKPOINTS / "last.ckpt"
+    evaluation = make_loader(recipe, validation, rank=trainer.global_rank, processes=trainer.world_size)
+    trainer.fit(task, loader, evaluation, ckpt_path=last if last.is_file() else None, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+    which = recipe.evaluation.checkpoint
+    load_weights(task.model, checkpoint_path(folder, which))
+    test = make_dataset(recipe, store, "test")
+    share = score_clips(task.model, recipe, test, rank=trainer.global_rank, processes=trainer.world_size)
+    _, scores = gather_scores(*share)
+    if not trainer.is_global_zero:
+        return None
+    devices = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+    measured = facts(devices) | {
+        "checkpoint": which,
+        "epochs": len(history.rows),
+        "training_seconds": round(history.seconds, 1),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in task.model.parameters()),
+        "training_clips": len(training),
+    }
+    return write_results(folder, recipe, test, scores, measured)
+
+
+def _trainer(recipe: Recipe, folder: Path, machine: Machine) -> lightning.Trainer:
+    _quieten()
+    config = recipe.trainer
+    every = min(config.validate_every, config.epochs) or config.epochs
+    last, best = (
+        ModelCheckpoint(folder / CHECKPOINTS, filename=name, enable_version_counter=False, **when)
+        for name, when in (
+            ("last", {"save_on_train_epoch_end": True}),
+            ("best", {"monitor": "val_top1", "mode": "max", "every_n_epochs": every}),
+        )
+    )
+    callbacks: list[Callback] = [last, best, TQDMProgressBar(leave=False)]
+    if config.ema:
+        callbacks.append(EMAWeightAveraging(decay=config.ema))
+    if config.patience:
+        callbacks.append(EarlyStopping("val_top1", mode="max", patience=config.patience))
+    logger: bool | object = False
+    if config.tensorboard:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(folder, name="", version="tensorboard")
+    distributed = machine.processes > 1
+    return lightning.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.num_nodes,
+        # Statistics are averaged before validation instead of copied from the first process at every step.
+        strategy=DDPStrategy(broadcast_buffers=False) if distributed else "auto",
+        max_epochs=config.epochs,
+        precision=config.precision,
+        accumulate_grad_batches=config.accumulate,
+        gradient_clip_val=config.gradient_clip or None,
+        check_val_every_n_epoch=every,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        logger=logger,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        enable_model_summary=False,
+    )
+
+
+def _quieten() -> None:
+    """Leave out advice of Lightning that a user of the command line cannot act on."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*Checkpoint directory.*", ".*ModelCheckpoint.*", ".*number of training batches.*"):
+        warnings.filterwarnings("ignore", message)

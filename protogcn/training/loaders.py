@@ -1,0 +1,92 @@
+"""Batches for training and evaluation, the same for any number of processes, workers and resumes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from protogcn.data.benchmarks import list_benchmarks, get_benchmark
+from protogcn.data.dataset import ClipDataset
+from protogcn.data.pipeline import build_pipeline
+from protogcn.data.store import ClipStore
+from protogcn.training.recipe import Recipe
+
+
+class ClipSampler(Sampler[int]):
+    """Indices of one process: shuffled by (seed, epoch) for training, in order and without padding for evaluation.
+
+    Training gives every process equally many full batches, leaving out what remains of the shuffled order; evaluation
+    deals every clip to exactly one process.
+
+    Raises:
+        ValueError: training with fewer clips than one batch of all processes.
+    """
+
+    def __init__(self, size: int, *, seed: int | None, batch_size: int, rank: int = 0, processes: int = 1) -> None:
+        self.size, self.seed, self.rank, self.processes = size, seed, rank, processes
+        self.epoch = 0
+        batch = batch_size * processes
+        self.used = size if seed is None else size // batch * batch
+        if self.used == 0:
+            raise ValueError(
+                f"{size} clips are fewer than one batch of {batch}; lower --trainer.batch_size"
+                + (" or --devices" if processes > 1 else "")
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffle anew; the same epoch always gives the same order."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.arange(self.size)
+        if self.seed is not None:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        return iter(order[self.rank : self.used : self.processes].tolist())
+
+    def __len__(self) -> int:
+        return len(range(self.rank, self.used, self.processes))
+
+
+def open_store(recipe: Recipe) -> ClipStore:
+    """The store of a recipe.
+
+    Raises:
+        FileNotFoundError, ValueError: no store there, or a damaged one; the message says what to type.
+    """
+    if not recipe.data.store:
+        raise ValueError("the recipe names no store; write one with `protogcn data prepare` and give --data.store=<folder>")
+    return ClipStore.open(recipe.data.store)
+
+
+def split_names(recipe: Recipe) -> tuple[str, str]:
+    """Names of the training and the test split: the recipe's, else the benchmark's."""
+    known = get_benchmark(recipe.benchmark) if recipe.benchmark in list_benchmarks() else None
+    train = recipe.data.train or (known.train_split if known else "train")
+    test = recipe.data.test or (known.test_split if known else "test")
+    return train, test
+
+
+def make_dataset(recipe: Recipe, store: ClipStore, mode: str) -> ClipDataset:
+    """The clips of a split through the recipe's pipeline; ``mode`` is ``train``, ``val`` or ``test``."""
+    train, test = split_names(recipe)
+    skeleton = "coco20" if recipe.pipeline.protocol == "protogcn_2d" else store.skeleton
+    pipeline = build_pipeline(recipe.pipeline, skeleton, recipe.stream, mode, channels=store.channels)
+    indices = store.split(train if mode == "train" else test)
+    repeat = recipe.data.repeat if mode == "train" else 1
+    return ClipDataset(store, indices, pipeline, seed=recipe.seed, repeat=repeat)
+
+
+def make_loader(recipe: Recipe, dataset: ClipDataset, *, rank: int = 0, processes: int = 1) -> DataLoader:
+    """Batches of (clips (N, num_clips, M, T, V, C), labels (N,), places in the data set (N,))."""
+    training = dataset.pipeline.training
+    size = recipe.trainer.batch_size if training else recipe.trainer.eval_batch_size
+    seed = recipe.seed if training else None
+    return DataLoader(
+        dataset,
+        batch_size=size,
+        sampler=ClipSampler(len(dataset), seed=seed, batch_size=size, rank=rank, processes=processes),
+        num_workers=recipe.data.workers,
+        persistent_workers=recipe.data.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )

@@ -1,0 +1,312 @@
+"""The recipe of a run: typed sections read from YAML, the differences between streams written once, overrides on top."""
+
+import copy
+import dataclasses
+import difflib
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from graphs.messages import unknown
+from graphs.streams import STREAMS, check_stream
+from protogcn.data.pipeline_config import PipelineConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network.
+
+    Attributes:
+        name: an entry of ``protogcn models``.
+        options: its options, see ``protogcn models <name>``.
+    """
+
+    name: str = "protogcn"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clips.
+
+    Attributes:
+        store: folder written by ``protogcn data prepare``.
+        train: split to learn from; empty takes the benchmark's.
+        test: split to validate and test on; empty takes the benchmark's.
+        repeat: passes over the training split that count as one epoch.
+        workers: loader processes; 0 loads in the training process, which is best on a few cores.
+    """
+
+    store: str = ""
+    train: str = ""
+    test: str = ""
+    repeat: int = 1
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How weights move.
+
+    Attributes:
+        name: ``sgd`` or ``adamw``.
+        lr: peak learning rate, for the whole batch of all processes.
+        weight_decay: on all parameters, as published.
+        momentum: of sgd.
+        nesterov: of sgd.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.025
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    nesterov: bool = True
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate moves.
+
+    Attributes:
+        name: ``cosine`` to zero per iteration, ``step`` by ``gamma`` at ``milestones`` (epochs), or ``constant``.
+        warmup_epochs: linear rise from zero, per iteration.
+        milestones: epochs at which ``step`` multiplies by ``gamma``.
+        gamma: factor of ``step``.
+    """
+
+    name: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    milestones: list[int] = field(default_factory=list)
+    gamma: float = 0.1
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long and how exactly.
+
+    Attributes:
+        epochs: passes over the training split (times ``data.repeat``).
+        batch_size: clips per process and step.
+        eval_batch_size: clips per process in validation and test.
+        accumulate: steps whose gradients are added before the weights move.
+        precision: of Lightning: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``.
+        gradient_clip: largest gradient norm; 0 does not clip.
+        ema: decay of the moving average of the weights that is validated, tested and saved; 0 keeps none.
+        patience: epochs without a better validation top-1 before training stops; 0 never stops early.
+        validate_every: epochs between validations; 0 validates after the last epoch only.
+        tensorboard: also log for TensorBoard (``pip install protogcn[log]``).
+    """
+
+    epochs: int = 150
+    batch_size: int = 16
+    eval_batch_size: int = 64
+    accumulate: int = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    gradient_clip: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    validate_every: int = 1
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How clips of the test split become one score each.
+
+    Attributes:
+        average: several test clips are averaged as ``probabilities`` (after softmax, PYSKL's way) or as ``logits``.
+        checkpoint: which weights are tested, of the ``last`` epoch or of the ``best`` validation. Where validation and
+            test are the same split, as in all published protocols, ``best`` looks at the test labels.
+    """
+
+    average: Literal["probabilities", "logits"] = "probabilities"
+    checkpoint: Literal["last", "best"] = "last"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a run.
+
+    Attributes:
+        benchmark: an entry of ``protogcn benchmarks``, or any name for own data.
+        stream: ``j b k jm bm km``.
+        seed: of weights, order and augmentation.
+        data: which clips.
+        pipeline: from clips to network input.
+        model: which network.
+        loss: options of the model's training criterion.
+        optimizer: how weights move.
+        schedule: how the learning rate moves.
+        trainer: how long and how exactly.
+        evaluation: how scores come about.
+    """
+
+    benchmark: str
+    stream: str = "j"
+    seed: int = 0
+    data: DataConfig = field(default_factory=DataConfig)
+    pipeline: PipelineConfig = field(default_factory=PipelineConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: dict[str, Any] = field(default_factory=dict)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        check_stream(self.stream)
+        if not self.benchmark or "/" in self.benchmark or self.benchmark.startswith("."):
+            raise ValueError(f"benchmark names the run folder and must be a plain name, got {self.benchmark!r}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        for section, low, words in (
+            (self.trainer, 1, ("epochs", "batch_size", "eval_batch_size", "accumulate")),
+            (self.trainer, 0, ("gradient_clip", "patience", "validate_every")),
+            (self.data, 1, ("repeat",)),
+            (self.data, 0, ("workers",)),
+            (self.optimizer, 0, ("lr", "weight_decay", "momentum")),
+            (self.schedule, 0, ("warmup_epochs", "gamma")),
+        ):
+            for word in words:
+                if getattr(section, word) < low:
+                    raise ValueError(f"{word} must be at least {low}, got {getattr(section, word)}")
+        if not 0 <= self.trainer.ema < 1:
+            raise ValueError(f"trainer.ema must lie in [0, 1), got {self.trainer.ema}")
+        if self.trainer.patience and not self.trainer.validate_every:
+            raise ValueError("trainer.patience needs trainer.validate_every of 1 or more")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, as they are written to the run folder."""
+        return _plain(dataclasses.asdict(self))
+
+
+def load_recipe(path: str | Path, stream: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe for one stream.
+
+    A recipe is YAML with the sections of :class:`Recipe`, only what differs from the defaults. Its section ``streams``
+    maps a stream or several (``"b,bm"``) to what differs for them. Overrides look like ``--optimizer.lr=0.1``.
+
+    Args:
+        path: a YAML file; ``configs/...`` also finds the recipes of the installed package.
+        stream: which stream; None takes the recipe's own.
+        overrides: command-line words, applied last.
+
+    Raises:
+        FileNotFoundError: no such recipe.
+        ValueError: not YAML, a section or value unknown or of the wrong type; the message lists near matches.
+    """
+    content = _read_yaml(find_recipe(path))
+    by_stream = content.pop("streams", None) or {}
+    stream = check_stream(stream or content.get("stream", "j"))
+    merged = merge(content, _stream_part(by_stream, stream, path))
+    merged["stream"] = stream
+    return parse_recipe(merged, path, overrides)
+
+
+def find_recipe(path: str | Path) -> Path:
+    """The file of a recipe, in the working directory or among the installed recipes."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    import protogcn.configs
+
+    installed = Path(protogcn.configs.__file__).parent
+    inside = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    if (installed / inside).is_file():
+        return installed / inside
+    known = sorted(f"configs/{file.relative_to(installed).as_posix()}" for file in installed.glob("*/*.yaml"))
+    near = difflib.get_close_matches(path.as_posix(), known, n=3, cutoff=0.4)
+    raise FileNotFoundError(f"there is no recipe {path}. {'Did you mean' if near else 'There are'}: {', '.join(near or known)}")
+
+
+def parse_recipe(content: Mapping[str, Any], origin: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """A recipe from plain containers, every key and type checked.
+
+    Raises:
+        ValueError: naming the key and, where one is close, what was probably meant.
+    """
+    from jsonargparse import ArgumentParser
+
+    _check_keys(content, Recipe, "", origin)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe, None)
+    try:
+        parsed = parser.parse_object(copy.deepcopy(dict(content)))
+        if overrides:
+            _check_overrides(overrides)
+            parsed = parser.parse_args(list(overrides), namespace=parsed)
+        return Recipe(**vars(parser.instantiate(parsed)))
+    except ArgumentError as error:
+        raise ValueError(f"{origin}: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ValueError(f"{origin}: {error}") from error
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of nested mappings with another's entries put over it."""
+    merged = dict(copy.deepcopy(base))
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
+    return merged
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ValueError(f"{path} must hold the sections of a recipe ({', '.join(_fields(Recipe))}, streams)")
+    return content
+
+
+def _stream_part(by_stream: Any, stream: str, origin: str | Path) -> dict[str, Any]:
+    if not isinstance(by_stream, Mapping):
+        raise ValueError(f"{origin}: streams must map streams to what differs for them, got {by_stream!r}")
+    part: dict[str, Any] = {}
+    for names, change in by_stream.items():
+        listed = [check_stream(name.strip()) for name in str(names).split(",")]
+        if not isinstance(change, Mapping):
+            raise ValueError(f"{origin}: streams.{names} must hold sections of a recipe, got {change!r}")
+        if stream in listed:
+            part = merge(part, change)
+    return part
+
+
+def _check_keys(content: Mapping[str, Any], kind: type, where: str, origin: str | Path) -> None:
+    known = _fields(kind)
+    for key, value in content.items():
+        if key not in known:
+            raise ValueError(f"{origin}: {unknown(f'key in {where}' if where else 'section', key, list(known))}")
+        inner = known[key]
+        if dataclasses.is_dataclass(inner) and isinstance(inner, type):
+            if not isinstance(value, Mapping):
+                raise ValueError(f"{origin}: {key} must be a section with keys {', '.join(_fields(inner))}; got {value!r}")
+            _check_keys(value, inner, key, origin)
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    for word in overrides:
+        if not word.startswith("--"):
+            continue
+        section, _, key = word[2:].split("=")[0].partition(".")
+        if section not in (known := _fields(Recipe)):
+            raise ValueError(unknown("option", f"--{section}", [f"--{name}" for name in known]))
+        inner = known[section]
+        if key and dataclasses.is_dataclass(inner) and isinstance(inner, type) and key.split(".")[0] not in _fields(inner):
+            raise ValueError(unknown("option", f"--{section}.{key}", [f"--{section}.{name}" for name in _fields(inner)]))
+
+
+def _fields(kind: type) -> dict[str, Any]:
+    return {field.name: field.type for field in dataclasses.fields(kind)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,110 @@
+"""The Lightning module: one network, its criterion, its optimiser, and a validation that counts every clip once."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as lightning
+import torch
+from torch import Tensor, nn
+
+from protogcn.models import create_criterion
+from protogcn.training.history import History
+from protogcn.training.optimizers import learning_rate_factor, make_optimizer
+from protogcn.training.recipe import Recipe
+
+
+class StreamTask(lightning.LightningModule):
+    """Train one stream.
+
+    Args:
+        recipe: the run's recipe.
+        model: a network of the catalogue.
+        steps_per_epoch: optimiser steps of one epoch.
+        history: receives a row per epoch.
+    """
+
+    def __init__(self, recipe: Recipe, model: nn.Module, steps_per_epoch: int, history: History) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.model = model
+        self.criterion = create_criterion(recipe.model.name, **recipe.loss)
+        self.steps_per_epoch = steps_per_epoch
+        self.history = history
+        self._training = self._validation = torch.zeros(3, dtype=torch.float64)
+        self._validated: dict[str, float] = {}
+        self._started = 0.0
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.model(clips)
+
+    def on_train_epoch_start(self) -> None:
+        # Dropout draws from the global generator. Seeded per epoch, a resumed run continues with the very same numbers.
+        torch.manual_seed((self.recipe.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
+        loader: Any = self.trainer.train_dataloader
+        loader.sampler.set_epoch(self.current_epoch)
+        loader.dataset.set_epoch(self.current_epoch)
+        self._training = torch.zeros(3, dtype=torch.float64, device=self.device)
+        self._started = time.perf_counter()
+
+    def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
+        clips, labels, _ = batch
+        logits, aux = self.model.forward_train(clips.flatten(0, 1))
+        terms = self.criterion(logits.float(), aux, labels)
+        self._training += self._counts(terms["loss"].detach(), logits, labels)
+        return terms["loss"]
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation = torch.zeros(3, dtype=torch.float64, device=self.device)
+        if self.trainer.world_size > 1:
+            self._average_statistics()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> None:
+        clips, labels, _ = batch
+        logits = self.model(clips.flatten(0, 1)).float()
+        self._validation += self._counts(nn.functional.cross_entropy(logits, labels), logits, labels)
+
+    def on_validation_epoch_end(self) -> None:
+        self._validated = self._report("val", self._validation)
+
+    def on_train_epoch_end(self) -> None:
+        row = {"epoch": self.current_epoch + 1.0, **self._report("train", self._training), **self._validated}
+        self._validated = {}
+        row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        row["seconds"] = time.perf_counter() - self._started
+        self.history.rows.append(row)
+        if self.trainer.is_global_zero:
+            self.history.write()
+            loader: Any = self.trainer.train_dataloader
+            clips = len(loader) * loader.batch_size * self.trainer.world_size
+            self.print(self.history.describe(self.recipe.trainer.epochs, clips))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = self.history.rows
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history.rows = list(checkpoint["history"])
+
+    def configure_optimizers(self) -> Any:
+        optimizer = make_optimizer(self.recipe.optimizer, self.parameters())
+        steps = self.steps_per_epoch * self.recipe.trainer.epochs
+        factor = learning_rate_factor(self.recipe.schedule, steps, self.steps_per_epoch)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @staticmethod
+    def _counts(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        # Summed on the device and read once per epoch: reading every step would make the device wait for the host.
+        correct = (logits.argmax(1) == labels).sum()
+        return torch.stack([loss.double() * len(labels), correct.double(), torch.full_like(loss, len(labels)).double()])
+
+    def _report(self, part: str, counts: Tensor) -> dict[str, float]:
+        loss, correct, clips = self.trainer.strategy.reduce(counts, reduce_op="sum").tolist()
+        report = {f"{part}_loss": loss / clips, f"{part}_top1": correct / clips}
+        self.log_dict(report)
+        return report
+
+    def _average_statistics(self) -> None:
+        # Each process normalised its own batches; they validate, and save, the mean of their running statistics.
+        for buffer in self.model.buffers():
+            if buffer.is_floating_point():
+                buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
