@@ -1,4 +1,4 @@
-"""Packages live at the top level of the checkout; recipes and ensemble scripts join the installed package by mapping."""
+"""Packages lie at the top of the checkout; recipes and ensemble scripts join the installed package by mapping."""
 
 from setuptools import find_packages, setup
 

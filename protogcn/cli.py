@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str, run: Run) -> argparse.ArgumentParser:
+def _add(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, text: str, run: Run
+) -> argparse.ArgumentParser:
     parser = verbs.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
     parser.set_defaults(run=run, takes_overrides=False)
     return parser
@@ -96,7 +98,9 @@ def _add_train(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
     which = train.add_mutually_exclusive_group()
     which.add_argument("--stream", help="one of j b k jm bm km (default: that of the recipe, else j)")
     which.add_argument("--streams", help="several, such as j,b,k,jm,bm,km; finished ones are skipped")
-    train.add_argument("--seed", type=int, help="of weights, order and augmentation (default: that of the recipe, else 0)")
+    train.add_argument(
+        "--seed", type=int, help="of weights, order and augmentation (default: that of the recipe, else 0)"
+    )
     train.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: %(default)s)")
     train.add_argument("--name", help="name of the run's folder instead of the model's")
     train.add_argument("--fresh", action="store_true", help="start over, removing what the run folder holds")

@@ -16,7 +16,7 @@ def goldens() -> Path:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data sets and score files, from PROTOGCN_DATA or beside the checkout; skips where it is absent."""
+    """The folder of real data sets and score files: PROTOGCN_DATA, or one beside the checkout; else skips."""
     folder = Path(os.environ.get("PROTOGCN_DATA") or TESTS.parent.parent / "shared" / "data")
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set PROTOGCN_DATA to the folder that holds nw_ucla.npz and its kin")

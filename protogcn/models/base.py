@@ -56,9 +56,7 @@ class SkeletonClassifier(nn.Module):
         joints, channels = self.skeleton.num_joints, self.in_channels
         if clips.ndim == 5 and clips.shape[3:] == (joints, channels) and 0 not in clips.shape:
             return
-        expected = (
-            f"(N samples, M persons, T frames, {joints} joints of {self.skeleton.name}, {channels} channels), none of them 0"
-        )
+        expected = f"(N samples, M persons, T frames, {joints} joints of {self.skeleton.name}, {channels} channels)"
         hint = ""
         if clips.ndim == 4 and clips.shape[2:] == (joints, channels):
             hint = " One clip (M, T, V, C) becomes a batch by clip[None]."
@@ -117,7 +115,7 @@ def shortcut(in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
 
 
 def joined(own: str, official: str | list[str], parts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Entries ``own.part`` that hold ``official.part``, for every part; several official modules are joined in order."""
+    """Entries ``own.part`` that hold ``official.part``; several official modules are joined in order."""
     names = [official] if isinstance(official, str) else official
     return {f"{own}.{part}": tuple(f"{name}.{part}" for name in names) for part in parts}
 

@@ -83,7 +83,9 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         if value.shape == own[key].shape:
             converted[key] = value
         else:
-            problems.append(f"{' + '.join(names)} has shape {tuple(value.shape)}, the model needs {tuple(own[key].shape)}")
+            problems.append(
+                f"{' + '.join(names)} has shape {tuple(value.shape)}, the model needs {tuple(own[key].shape)}"
+            )
     if problems:
         shown = "\n  ".join(problems[:8])
         more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""

@@ -1,5 +1,8 @@
-"""ProtoGCN (Liu et al., Revealing Key Details to See Differences, CVPR 2025): learned topologies that are refined per
-clip, a bank of prototypes that rebuilds the clip's topology, and a class-specific contrastive loss on what was rebuilt."""
+"""ProtoGCN (Liu et al., Revealing Key Details to See Differences, CVPR 2025).
+
+Learned topologies are refined per clip, a bank of prototypes rebuilds the refinement, and a class-specific contrastive
+loss works on what was rebuilt.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -128,7 +131,7 @@ class ProtoGCN(SkeletonClassifier):
         """
         self.check_input(clips)
         x = self.input_norm(clips)
-        *first, last = self.blocks
+        *first, last = self.typed_blocks()
         for block in first:
             x = block(x)
         x, topology = last.forward_with_topology(x)
@@ -140,6 +143,10 @@ class ProtoGCN(SkeletonClassifier):
             "class_memory": self.class_memory.memory,
         }
 
+    def typed_blocks(self) -> list[ProtoGCNBlock]:
+        """The blocks under their own type, which a ModuleList hides."""
+        return [block for block in self.blocks if isinstance(block, ProtoGCNBlock)]
+
     def reset_classifier(self, num_classes: int) -> None:
         super().reset_classifier(num_classes)
         memory = self.class_memory.memory
@@ -147,7 +154,7 @@ class ProtoGCN(SkeletonClassifier):
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
         entries = joined("input_norm.norm", "backbone.data_bn", NORM)
-        for index, block in enumerate(self.blocks):
+        for index, block in enumerate(self.typed_blocks()):
             own, official = f"blocks.{index}", f"backbone.gcn.{index}"
             entries |= block.graph.official_entries(f"{own}.graph", f"{official}.gcn")
             entries |= block.temporal.official_entries(f"{own}.temporal", f"{official}.tcn")

@@ -12,9 +12,10 @@ from torch import nn
 
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
+from protogcn.models.base import SkeletonClassifier
 from protogcn.models.losses import CrossEntropy
 
-Builder = Callable[..., nn.Module]
+Builder = Callable[..., SkeletonClassifier]
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,8 @@ class ModelInfo:
 _BUILDERS: dict[str, tuple[Builder, ModelInfo]] = {}
 
 
-def register_model(
-    name: str, *, paper: str, criterion: type[nn.Module] = CrossEntropy
-) -> Callable[[Builder], Builder]:
-    """Decorator that enters a builder ``(skeleton, num_classes, in_channels, **options) -> nn.Module`` into the catalogue.
+def register_model(name: str, *, paper: str, criterion: type[nn.Module] = CrossEntropy) -> Callable[[Builder], Builder]:
+    """Decorator that enters a builder ``(skeleton, num_classes, in_channels, **options)`` into the catalogue.
 
     ``criterion`` is the training loss of the model, called as ``criterion(logits, aux, target)`` on what its
     ``forward_train`` returns. The first line of the builder's docstring is the summary that ``protogcn models`` prints.
@@ -49,7 +48,9 @@ def register_model(
         parameters = inspect.signature(builder).parameters
         missing = [word for word in ("skeleton", "num_classes", "in_channels") if word not in parameters]
         if missing:
-            raise ValueError(f"the builder of {name!r} must take {', '.join(missing)}, as every model of the catalogue does")
+            raise ValueError(
+                f"the builder of {name!r} must take {', '.join(missing)}, as every model of the catalogue does"
+            )
         options = {
             key: parameter.default
             for key, parameter in parameters.items()
@@ -83,7 +84,7 @@ def create_model(
     num_classes: int,
     in_channels: int = 3,
     **options: Any,
-) -> nn.Module:
+) -> SkeletonClassifier:
     """Build a model of the catalogue.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -14,14 +15,14 @@ from protogcn import __version__
 from protogcn.data.dataset import ClipDataset
 from protogcn.evaluation.metrics import Metrics, evaluate
 from protogcn.evaluation.scores import ScoreFile, save_scores
-from protogcn.models import create_model
+from protogcn.models import SkeletonClassifier, create_model
 from protogcn.models.base import feature_device
 from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, write_json
 
 
-def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> nn.Module:
+def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> SkeletonClassifier:
     """The recipe's network for the clips of a data set, its weights drawn from the recipe's seed."""
     torch.manual_seed(recipe.seed)
     return create_model(
@@ -65,7 +66,7 @@ def score_clips(
     places, scores = [], []
     was_training = model.training
     model.eval()
-    for clips, _, place in tqdm(loader, "test", leave=False, disable=rank > 0 or None):
+    for clips, _, place in tqdm(loader, "test", leave=False, disable=True if rank else None):
         samples, count = clips.shape[:2]
         with _precision(recipe.trainer.precision, device):
             logits = model(clips.flatten(0, 1).to(device, non_blocking=True))
@@ -93,9 +94,7 @@ def gather_scores(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     return places[order], scores[order]
 
 
-def write_results(
-    folder: Path, recipe: Recipe, dataset: ClipDataset, scores: Tensor, facts: dict[str, Any]
-) -> Metrics:
+def write_results(folder: Path, recipe: Recipe, dataset: ClipDataset, scores: Tensor, facts: dict[str, Any]) -> Metrics:
     """Write ``scores_test.npz``, the plots and, last, ``metrics.json``, which marks the run as finished."""
     from protogcn.evaluation.plots import plot_confusion, plot_curves
 
@@ -108,7 +107,7 @@ def write_results(
         "version": __version__,
     }
     names = dataset.store.class_names
-    result = ScoreFile(dataset.ids, scores.numpy(), kind_of_scores(recipe), dataset.labels, names, meta)
+    result = ScoreFile(np.array(dataset.ids), scores.numpy(), kind_of_scores(recipe), dataset.labels, names, meta)
     metrics = evaluate(result.scores, result.labels)
     save_scores(folder / SCORES, result)
     title = f"{recipe.benchmark}, {recipe.model.name}, stream {recipe.stream}: {100 * metrics.top1:.2f} % top-1"

@@ -3,14 +3,15 @@
 import logging
 import os
 import shutil
+import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytorch_lightning as lightning
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
 from protogcn.evaluation.metrics import Metrics
@@ -102,12 +103,15 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine) -> lightning.Traine
             ("best", {"monitor": "val_top1", "mode": "max", "every_n_epochs": every}),
         )
     )
-    callbacks: list[Callback] = [last, best, TQDMProgressBar(leave=False)]
+    callbacks: list[Callback] = [last, best]
+    # Without a terminal a bar would fill the log; a line per epoch is printed anyway.
+    if sys.stderr.isatty():
+        callbacks.append(TQDMProgressBar(leave=False))
     if config.ema:
         callbacks.append(EMAWeightAveraging(decay=config.ema))
     if config.patience:
         callbacks.append(EarlyStopping("val_top1", mode="max", patience=config.patience))
-    logger: bool | object = False
+    logger: Logger | bool = False
     if config.tensorboard:
         from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -130,11 +134,13 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine) -> lightning.Traine
         callbacks=callbacks,
         default_root_dir=folder,
         enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
     )
 
 
 def _quieten() -> None:
     """Leave out advice of Lightning that a user of the command line cannot act on."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*Checkpoint directory.*", ".*ModelCheckpoint.*", ".*number of training batches.*"):
-        warnings.filterwarnings("ignore", message)
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in ("does not have many workers", "Checkpoint directory", "isinstance.treespec, LeafSpec."):
+        warnings.filterwarnings("ignore", f".*{message}.*")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from protogcn.data.benchmarks import list_benchmarks, get_benchmark
+from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.data.dataset import ClipDataset
 from protogcn.data.pipeline import build_pipeline
 from protogcn.data.store import ClipStore
@@ -55,7 +55,9 @@ def open_store(recipe: Recipe) -> ClipStore:
         FileNotFoundError, ValueError: no store there, or a damaged one; the message says what to type.
     """
     if not recipe.data.store:
-        raise ValueError("the recipe names no store; write one with `protogcn data prepare` and give --data.store=<folder>")
+        raise ValueError(
+            "the recipe names no store; write one with `protogcn data prepare` and give --data.store=<folder>"
+        )
     return ClipStore.open(recipe.data.store)
 
 

@@ -1,4 +1,4 @@
-"""The recipe of a run: typed sections read from YAML, the differences between streams written once, overrides on top."""
+"""The recipe of a run: typed sections read from YAML, differences between streams written once, overrides on top."""
 
 import copy
 import dataclasses
@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from graphs.messages import unknown
-from graphs.streams import STREAMS, check_stream
+from graphs.streams import check_stream
 from protogcn.data.pipeline_config import PipelineConfig
 
 
@@ -220,7 +220,9 @@ def find_recipe(path: str | Path) -> Path:
         return installed / inside
     known = sorted(f"configs/{file.relative_to(installed).as_posix()}" for file in installed.glob("*/*.yaml"))
     near = difflib.get_close_matches(path.as_posix(), known, n=3, cutoff=0.4)
-    raise FileNotFoundError(f"there is no recipe {path}. {'Did you mean' if near else 'There are'}: {', '.join(near or known)}")
+    raise FileNotFoundError(
+        f"there is no recipe {path}. {'Did you mean' if near else 'There are'}: {', '.join(near or known)}"
+    )
 
 
 def parse_recipe(content: Mapping[str, Any], origin: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -286,7 +288,9 @@ def _check_keys(content: Mapping[str, Any], kind: type, where: str, origin: str 
         inner = known[key]
         if dataclasses.is_dataclass(inner) and isinstance(inner, type):
             if not isinstance(value, Mapping):
-                raise ValueError(f"{origin}: {key} must be a section with keys {', '.join(_fields(inner))}; got {value!r}")
+                raise ValueError(
+                    f"{origin}: {key} must be a section with keys {', '.join(_fields(inner))}; got {value!r}"
+                )
             _check_keys(value, inner, key, origin)
 
 
@@ -298,8 +302,15 @@ def _check_overrides(overrides: Sequence[str]) -> None:
         if section not in (known := _fields(Recipe)):
             raise ValueError(unknown("option", f"--{section}", [f"--{name}" for name in known]))
         inner = known[section]
-        if key and dataclasses.is_dataclass(inner) and isinstance(inner, type) and key.split(".")[0] not in _fields(inner):
-            raise ValueError(unknown("option", f"--{section}.{key}", [f"--{section}.{name}" for name in _fields(inner)]))
+        if (
+            key
+            and dataclasses.is_dataclass(inner)
+            and isinstance(inner, type)
+            and key.split(".")[0] not in _fields(inner)
+        ):
+            raise ValueError(
+                unknown("option", f"--{section}.{key}", [f"--{section}.{name}" for name in _fields(inner)])
+            )
 
 
 def _fields(kind: type) -> dict[str, Any]:

@@ -92,10 +92,7 @@ def checkpoint_path(folder: Path, which: str) -> Path:
 def facts(devices: str) -> dict[str, Any]:
     """What a result depends on besides the recipe: versions, git state, machine, command."""
     return {
-        "versions": {
-            name: metadata.version(name)
-            for name in ("protogcn", "torch", "pytorch-lightning", "numpy")
-        }
+        "versions": {name: metadata.version(name) for name in ("protogcn", "torch", "pytorch-lightning", "numpy")}
         | {"python": platform.python_version()},
         "git": _git_state(),
         "hardware": {"devices": devices, "cpu": _cpu_name(), "cores": os.cpu_count()},

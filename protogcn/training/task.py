@@ -7,7 +7,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 
-from protogcn.models import create_criterion
+from protogcn.models import SkeletonClassifier, create_criterion
 from protogcn.training.history import History
 from protogcn.training.optimizers import learning_rate_factor, make_optimizer
 from protogcn.training.recipe import Recipe
@@ -23,7 +23,7 @@ class StreamTask(lightning.LightningModule):
         history: receives a row per epoch.
     """
 
-    def __init__(self, recipe: Recipe, model: nn.Module, steps_per_epoch: int, history: History) -> None:
+    def __init__(self, recipe: Recipe, model: SkeletonClassifier, steps_per_epoch: int, history: History) -> None:
         super().__init__()
         self.recipe = recipe
         self.model = model

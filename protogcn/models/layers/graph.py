@@ -57,14 +57,20 @@ class DynamicTopologyConv(nn.Module):
         topology = inter + (self.A + intra).unsqueeze(2)
         features = functional.relu(self.pre_norm(self.pre(x)))
         samples, channels, frames, joints = features.shape
-        mixed = features.reshape(samples * channels, frames, joints) @ topology.reshape(samples * channels, joints, joints)
+        mixed = features.reshape(samples * channels, frames, joints) @ topology.reshape(
+            samples * channels, joints, joints
+        )
         out = self.post_norm(self.post(mixed.view(samples, channels, frames, joints)))
         return functional.relu(out + self.down(x))
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official entries of this unit."""
-        entries = {f"{own}.{name}": (f"{official}.{name}",) for name in ("A", "alpha", "beta")}
-        entries |= joined(f"{own}.pre", f"{official}.pre.0", CONV) | joined(f"{own}.pre_norm", f"{official}.pre.1", NORM)
+        entries: dict[str, tuple[str, ...]] = {
+            f"{own}.{name}": (f"{official}.{name}",) for name in ("A", "alpha", "beta")
+        }
+        entries |= joined(f"{own}.pre", f"{official}.pre.0", CONV) | joined(
+            f"{own}.pre_norm", f"{official}.pre.1", NORM
+        )
         entries |= joined(f"{own}.relation", [f"{official}.conv1", f"{official}.conv2"], CONV)
         entries |= joined(f"{own}.post", f"{official}.post", CONV) | joined(f"{own}.post_norm", f"{official}.bn", NORM)
         if not isinstance(self.down, nn.Identity):

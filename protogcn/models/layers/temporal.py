@@ -37,9 +37,7 @@ class MultiBranchTemporal(nn.Module):
         self.entry = conv1x1(channels, channels)
         self.entry_norm = nn.BatchNorm2d(channels - width)
         self.dilated = nn.ModuleList(
-            nn.Conv2d(
-                size, size, (self.KERNEL, 1), stride=(stride, 1), padding=(dilation, 0), dilation=(dilation, 1)
-            )
+            nn.Conv2d(size, size, (self.KERNEL, 1), stride=(stride, 1), padding=(dilation, 0), dilation=(dilation, 1))
             for size, dilation in zip(self.widths, self.DILATIONS, strict=True)
         )
         self.mix_norm = nn.BatchNorm2d(channels)
