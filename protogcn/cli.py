@@ -22,6 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognised arguments: {' '.join(rest)}; see protogcn {args.verb} --help")
     try:
         return args.run(args, rest)
+    except BrokenPipeError:
+        # The reader of our output, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -83,6 +87,7 @@ def _add_data(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     synthetic.add_argument("--skeleton", default="ntu25", help="layout of the joints (default: %(default)s)")
     synthetic.add_argument("--subjects", type=int, default=12, help="people who perform (default: %(default)s)")
     synthetic.add_argument("--repetitions", type=int, default=2, help="of each action (default: %(default)s)")
+    synthetic.add_argument("--noise", type=float, default=1.0, help="of the sensor, 0 for none (default: %(default)s)")
     synthetic.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
     synthetic.add_argument("--overwrite", action="store_true", help="replace a store that is there")
 
@@ -217,6 +222,7 @@ def _synthetic(args: argparse.Namespace, rest: list[str]) -> int:
         args.skeleton,
         subjects=args.subjects,
         repetitions=args.repetitions,
+        noise=args.noise,
         seed=args.seed,
         overwrite=args.overwrite,
     )

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from graphs.layouts import get_skeleton
+from graphs.skeleton import Skeleton
 from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.data.dataset import ClipDataset
 from protogcn.data.pipeline import build_pipeline
@@ -20,7 +22,7 @@ class ClipSampler(Sampler[int]):
     deals every clip to exactly one process.
 
     Raises:
-        ValueError: training with fewer clips than one batch of all processes.
+        ValueError: training with fewer clips than one batch of all processes, or evaluation with fewer than processes.
     """
 
     def __init__(self, size: int, *, seed: int | None, batch_size: int, rank: int = 0, processes: int = 1) -> None:
@@ -28,11 +30,14 @@ class ClipSampler(Sampler[int]):
         self.epoch = 0
         batch = batch_size * processes
         self.used = size if seed is None else size // batch * batch
-        if self.used == 0:
+        if seed is not None and self.used == 0:
+            several = f" for each of {processes} processes" if processes > 1 else ""
             raise ValueError(
-                f"{size} clips are fewer than one batch of {batch}; lower --trainer.batch_size"
+                f"{size} training clips are fewer than one batch of {batch_size}{several}; lower --trainer.batch_size"
                 + (" or --devices" if processes > 1 else "")
             )
+        if self.used < processes:
+            raise ValueError(f"{size} test clips are fewer than {processes} processes; lower --devices")
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffle anew; the same epoch always gives the same order."""
@@ -72,11 +77,25 @@ def split_names(recipe: Recipe) -> tuple[str, str]:
 def make_dataset(recipe: Recipe, store: ClipStore, mode: str) -> ClipDataset:
     """The clips of a split through the recipe's pipeline; ``mode`` is ``train``, ``val`` or ``test``."""
     train, test = split_names(recipe)
-    skeleton = "coco20" if recipe.pipeline.protocol == "protogcn_2d" else store.skeleton
-    pipeline = build_pipeline(recipe.pipeline, skeleton, recipe.stream, mode, channels=store.channels)
-    indices = store.split(train if mode == "train" else test)
+    pipeline = build_pipeline(recipe.pipeline, _network_skeleton(recipe, store), recipe.stream, mode, channels=store.channels)
+    name = train if mode == "train" else test
+    indices = store.split(name)
+    if not len(indices):
+        raise ValueError(f"the split {name} of {store.path} holds no clips; convert its source again")
     repeat = recipe.data.repeat if mode == "train" else 1
     return ClipDataset(store, indices, pipeline, seed=recipe.seed, repeat=repeat)
+
+
+def _network_skeleton(recipe: Recipe, store: ClipStore) -> Skeleton:
+    """The layout that the network sees: protogcn_2d adds three virtual joints to COCO's."""
+    if recipe.pipeline.protocol != "protogcn_2d":
+        return store.skeleton
+    if store.skeleton.name != "coco17":
+        raise ValueError(
+            f"protocol protogcn_2d adds virtual joints to coco17, and the clips of {store.path} are "
+            f"{store.skeleton.name}; take --pipeline.protocol=pyskl_2d, which knows any layout"
+        )
+    return get_skeleton("coco20")
 
 
 def make_loader(recipe: Recipe, dataset: ClipDataset, *, rank: int = 0, processes: int = 1) -> DataLoader:
@@ -87,6 +106,9 @@ def make_loader(recipe: Recipe, dataset: ClipDataset, *, rank: int = 0, processe
     return DataLoader(
         dataset,
         batch_size=size,
+        # A loader draws from its generator whenever it starts. Were that the global one, dropout would come out
+        # differently after a resume, where the loader starts before the epoch is seeded.
+        generator=torch.Generator().manual_seed(recipe.seed),
         sampler=ClipSampler(len(dataset), seed=seed, batch_size=size, rank=rank, processes=processes),
         num_workers=recipe.data.workers,
         persistent_workers=recipe.data.workers > 0,

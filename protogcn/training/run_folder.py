@@ -39,13 +39,15 @@ def write_config(folder: Path, recipe: Recipe) -> None:
         ValueError: another recipe has begun there; the message names what differs.
     """
     path = folder / CONFIG
-    if path.is_file():
+    # A recipe that failed before its first epoch has left nothing worth guarding.
+    begun = is_finished(folder) or any((folder / CHECKPOINTS).glob("*.ckpt"))
+    if path.is_file() and begun:
         before, now = _flat(read_config(folder).as_dict()), _flat(recipe.as_dict())
-        # Where the store lies and how many processes load it changes no number.
+        # How many processes load the clips changes no number.
         differs = [
             f"{key}: {before.get(key)!r} there, {now.get(key)!r} now"
             for key in sorted(before | now)
-            if before.get(key) != now.get(key) and key not in ("data.store", "data.workers", "trainer.tensorboard")
+            if before.get(key) != now.get(key) and key not in ("data.workers", "trainer.tensorboard")
         ]
         if differs:
             raise ValueError(
