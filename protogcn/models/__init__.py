@@ -2,9 +2,26 @@
 
 from protogcn.models import protogcn as _protogcn
 from protogcn.models.base import SkeletonClassifier
-from protogcn.models.registry import create_criterion, create_model, list_models, model_info, register_model
+from protogcn.models.registry import (
+    ModelInfo,
+    create_criterion,
+    create_model,
+    import_models,
+    list_models,
+    model_info,
+    register_model,
+)
 
-__all__ = ["SkeletonClassifier", "create_criterion", "create_model", "list_models", "model_info", "register_model"]
+__all__ = [
+    "ModelInfo",
+    "SkeletonClassifier",
+    "create_criterion",
+    "create_model",
+    "import_models",
+    "list_models",
+    "model_info",
+    "register_model",
+]
 
 # Importing a model's file enters it into the catalogue.
 _CATALOGUE = (_protogcn,)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from graphs.skeleton import Skeleton
+from protogcn.models.options import check_counts
 
 
 class SkeletonClassifier(nn.Module):
@@ -26,6 +27,8 @@ class SkeletonClassifier(nn.Module):
         self, skeleton: Skeleton, num_classes: int, in_channels: int, num_features: int, dropout: float = 0.0
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must lie in [0, 1), got {dropout}")
         self.skeleton = skeleton
         self.num_classes = num_classes
         self.in_channels = in_channels
@@ -40,20 +43,24 @@ class SkeletonClassifier(nn.Module):
         return classifier
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a fresh one of another size; the backbone keeps its weights."""
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        """Replace the classifier by a fresh one of another size; the backbone keeps its weights.
+
+        Raises:
+            ValueError: ``num_classes`` is no positive integer.
+        """
+        check_counts(num_classes=num_classes)
         self.num_classes = num_classes
         reference = self.classifier.weight
         self.classifier = self._make_classifier(num_classes).to(reference.device, reference.dtype)
 
     def check_input(self, clips: Tensor) -> None:
-        """Refuse a batch that is not (N, M, T, V, C) of this model's skeleton.
+        """Refuse a batch that is not (N, M, T, V, C) of this model's skeleton, in the precision of its weights.
 
         Raises:
             ValueError: saying what was got and what is expected.
         """
         joints, channels = self.skeleton.num_joints, self.in_channels
+        self._check_values(clips)
         if clips.ndim == 5 and clips.shape[3:] == (joints, channels) and 0 not in clips.shape:
             return
         expected = f"(N samples, M persons, T frames, {joints} joints of {self.skeleton.name}, {channels} channels)"
@@ -63,6 +70,17 @@ class SkeletonClassifier(nn.Module):
         elif clips.ndim == 5 and clips.shape[1] == channels and clips.shape[3] == joints:
             hint = " This looks like (N, C, T, V, M): turn it by clips.permute(0, 4, 2, 3, 1)."
         raise ValueError(f"the model takes clips of shape {expected}; got {tuple(clips.shape)}.{hint}")
+
+    def _check_values(self, clips: Tensor) -> None:
+        if not isinstance(clips, Tensor):
+            raise ValueError(f"the model takes a torch tensor, got {type(clips).__name__}; torch.as_tensor makes one")
+        expected = self.classifier.weight.dtype
+        # Autocast converts between the reduced precisions and float32 by itself.
+        lenient = torch.is_autocast_enabled(clips.device.type) and clips.is_floating_point() and clips.itemsize <= 4
+        if clips.dtype != expected and not lenient:
+            raise ValueError(
+                f"the weights of the model are {expected} and the clips {clips.dtype}: convert by clips.to({expected})"
+            )
 
     def forward_features(self, clips: Tensor) -> Tensor:
         """Clips (N, M, T, V, C) to features (N, M, num_features, T', V)."""
@@ -122,11 +140,6 @@ def joined(own: str, official: str | list[str], parts: tuple[str, ...]) -> dict[
 
 CONV = ("weight", "bias")
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of learnable values."""
-    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def feature_device(model: nn.Module) -> torch.device:

@@ -1,6 +1,8 @@
 """Official checkpoints into our models: names and shapes checked entry by entry, tensors only."""
 
 import pickle
+import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,38 @@ from protogcn.models.base import SkeletonClassifier
 
 # State that the official networks keep outside their state dict.
 UNSAVED = ("class_memory.memory",)
+WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
+
+# What damaged files make the unpickler of torch raise.
+_MALFORMED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+)
+
+
+class _Ignored:
+    """Stands for a numpy number beside the weights (the best score so far, say), whose pickle is not interpreted."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __setstate__(self, _: Any) -> None:
+        pass
+
+
+_NUMPY_NUMBERS: list[Any] = [
+    (_Ignored, name) for name in ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+]
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
@@ -27,15 +61,21 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except _MALFORMED as error:
+        if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
+            raise ValueError(
+                f"{path} asks for {refused[1]}, which is no tensor, and was not loaded: such objects can run code. "
+                "Ask its author for a file with the state dict alone."
+            ) from error
         raise ValueError(
-            f"{path} holds more than tensors and was not loaded, because such objects can run code. "
-            "Ask its author for a file with the state dict alone."
+            f"{path} is no PyTorch checkpoint, or a damaged one: download or copy it again, and compare its size"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is no readable PyTorch checkpoint: {error}") from error
-    return unwrap_state_dict(content)
+    try:
+        return unwrap_state_dict(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def unwrap_state_dict(content: Any) -> dict[str, Tensor]:
@@ -44,11 +84,14 @@ def unwrap_state_dict(content: Any) -> dict[str, Tensor]:
     Raises:
         ValueError: there are none.
     """
-    for key in ("state_dict", "model_state_dict", "model", "weights"):
+    for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise ValueError("the checkpoint holds no state dict (a mapping from names to tensors)")
+    named = isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not named or not content:
+        raise ValueError(f"there is no state dict (names to tensors) in it, nor under {', '.join(WRAPPERS)}")
     if all(key.startswith("module.") for key in content):
         return {key.removeprefix("module."): value for key, value in content.items()}
     return dict(content)
@@ -78,14 +121,12 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         if not all(name in state for name in names):
             continue
         parts = [state[name] for name in names]
-        # Joined batch norms count the same batches, so their scalar counters agree.
-        value = torch.cat(parts) if len(parts) > 1 and parts[0].ndim else parts[0]
-        if value.shape == own[key].shape:
-            converted[key] = value
+        if _joined_shape(parts) == own[key].shape:
+            # Joined batch norms count the same batches, so their scalar counters agree.
+            converted[key] = torch.cat(parts) if parts[0].ndim else parts[0]
         else:
-            problems.append(
-                f"{' + '.join(names)} has shape {tuple(value.shape)}, the model needs {tuple(own[key].shape)}"
-            )
+            shapes = " + ".join(str(tuple(part.shape)) for part in parts)
+            problems.append(f"{' + '.join(names)} has shape {shapes}, the model needs {tuple(own[key].shape)}")
     if problems:
         shown = "\n  ".join(problems[:8])
         more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
@@ -97,3 +138,11 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     if absent:
         raise ValueError(f"the official names of {type(model).__name__} do not cover {', '.join(sorted(absent))}")
     model.load_state_dict(converted, strict=False)
+
+
+def _joined_shape(parts: list[Tensor]) -> tuple[int, ...] | None:
+    """Shape of tensors joined along their first axis, of scalars that are one; None where they do not go together."""
+    shapes = [tuple(part.shape) for part in parts]
+    if len({shape[1:] for shape in shapes}) > 1 or len({len(shape) for shape in shapes}) > 1:
+        return None
+    return (sum(shape[0] for shape in shapes), *shapes[0][1:]) if shapes[0] else ()

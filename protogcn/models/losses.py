@@ -33,7 +33,8 @@ class ClassContrastiveCriterion(CrossEntropy):
     The embedding of each rebuilt topology is pulled to the remembered mean of its class and pushed from the others:
     cross entropy over cosine similarities to the class memory, divided by a temperature. The memory of a class moves
     towards the mean of the batch's correctly classified samples of that class before it is read, and the gradient
-    flows through that fresh part. With several processes the means are taken over all of them.
+    flows through that fresh part. With several processes the means are taken over all of them. In evaluation mode the
+    memory is read as it stands and left alone, so that a validation loss learns nothing from its labels.
 
     Args:
         contrastive_weight: published 0.2 for j and jm, 0.3 for b and bm, 0.1 for k and km.
@@ -50,17 +51,19 @@ class ClassContrastiveCriterion(CrossEntropy):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(label_smoothing)
-        if contrastive_weight < 0 or temperature <= 0 or not 0 <= momentum <= 1:
-            raise ValueError(
-                "contrastive_weight must be at least 0, temperature above 0 and momentum in [0, 1]; "
-                f"got {contrastive_weight}, {temperature}, {momentum}"
-            )
+        for word, value, good, expected in (
+            ("contrastive_weight", contrastive_weight, contrastive_weight >= 0, "be at least 0"),
+            ("temperature", temperature, temperature > 0, "be above 0"),
+            ("momentum", momentum, 0 <= momentum <= 1, "lie in [0, 1]"),
+        ):
+            if not good:
+                raise ValueError(f"{word} must {expected}, got {value}")
         self.contrastive_weight = contrastive_weight
         self.temperature = temperature
         self.momentum = momentum
 
     def forward(self, logits: Tensor, aux: dict[str, Any], target: Tensor) -> dict[str, Tensor]:
-        """Loss terms; updates ``aux["class_memory"]`` in place.
+        """Loss terms; in training mode updates ``aux["class_memory"]`` in place.
 
         Args:
             logits: (N, num_classes).
@@ -71,8 +74,10 @@ class ClassContrastiveCriterion(CrossEntropy):
         # The similarities are divided by a small temperature: reduced precision would show.
         with torch.autocast(logits.device.type, enabled=False):
             embedding = aux["embedding"].to(aux["class_memory"].dtype)
-            memory = self._updated(aux["class_memory"], embedding, logits, target)
-            aux["class_memory"].copy_(memory.detach())
+            memory = aux["class_memory"].detach()
+            if self.training:
+                memory = self._updated(memory, embedding, logits, target)
+                aux["class_memory"].copy_(memory.detach())
             similarity = _unit(embedding, 1) @ _unit(memory, 0) / self.temperature
             contrastive = functional.cross_entropy(similarity, target)
         loss = terms["loss"] + self.contrastive_weight * contrastive
@@ -87,8 +92,8 @@ class ClassContrastiveCriterion(CrossEntropy):
             from torch.distributed.nn.functional import all_reduce
 
             total, count = all_reduce(total), all_reduce(count)
-        fresh = self.momentum * memory.detach().clone() + (1 - self.momentum) * total / (count + EPSILON)
-        return torch.where(count > 0, fresh, memory.detach().clone())
+        fresh = self.momentum * memory + (1 - self.momentum) * total / (count + EPSILON)
+        return torch.where(count > 0, fresh, memory)
 
 
 def _unit(vectors: Tensor, dim: int) -> Tensor:

@@ -16,6 +16,7 @@ from protogcn.models.base import CONV, NORM, InputNorm, SkeletonClassifier, conv
 from protogcn.models.layers.graph import DynamicTopologyConv
 from protogcn.models.layers.temporal import MultiBranchTemporal
 from protogcn.models.losses import ClassContrastiveCriterion
+from protogcn.models.options import check_counts
 from protogcn.models.registry import register_model
 
 
@@ -96,7 +97,9 @@ class ProtoGCN(SkeletonClassifier):
         downsample_at: Sequence[int],
         dropout: float,
     ) -> None:
-        _check_stages(num_blocks, widen_at, downsample_at)
+        check_counts(num_blocks=num_blocks, num_topologies=num_topologies, num_prototypes=num_prototypes)
+        _check_width(base_channels, num_topologies)
+        _check_stages(num_blocks, widen_at=widen_at, downsample_at=downsample_at)
         widths = [base_channels * 2 ** sum(index >= at for at in widen_at) for index in range(1, num_blocks + 1)]
         super().__init__(skeleton, num_classes, in_channels, widths[-1], dropout)
         joints = skeleton.num_joints
@@ -169,13 +172,21 @@ class ProtoGCN(SkeletonClassifier):
         return entries | joined("classifier", "cls_head.fc_cls", CONV)
 
 
-def _check_stages(num_blocks: int, widen_at: Sequence[int], downsample_at: Sequence[int]) -> None:
-    if num_blocks < 1:
-        raise ValueError(f"num_blocks must be at least 1, got {num_blocks}")
-    for word, stages in (("widen_at", widen_at), ("downsample_at", downsample_at)):
-        wrong = [stage for stage in stages if not 2 <= stage <= num_blocks]
-        if wrong:
-            raise ValueError(f"{word} counts blocks from 1 and takes 2 to {num_blocks}; got {wrong[0]}")
+def _check_width(base_channels: int, num_topologies: int) -> None:
+    least = MultiBranchTemporal.BRANCHES
+    if base_channels < least or base_channels % num_topologies:
+        raise ValueError(
+            f"base_channels must be a multiple of num_topologies ({num_topologies}) and at least {least}, "
+            f"a channel for each temporal branch; got {base_channels}"
+        )
+
+
+def _check_stages(num_blocks: int, **stages: Sequence[int]) -> None:
+    for word, places in stages.items():
+        if len(set(places)) < len(places) or not all(2 <= place <= num_blocks for place in places):
+            raise ValueError(
+                f"{word} names different blocks, counted from 1, of 2 to {num_blocks} (num_blocks); got {list(places)}"
+            )
 
 
 @register_model("protogcn", paper="Liu et al., CVPR 2025", criterion=ClassContrastiveCriterion)

@@ -1,9 +1,11 @@
 """The catalogue of models: builders registered beside their classes, found and built by name."""
 
-import difflib
 import fnmatch
+import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,14 @@ from typing import Any
 from torch import nn
 
 from graphs.layouts import get_skeleton
+from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.losses import CrossEntropy
+from protogcn.models.options import check_counts, check_options
 
 Builder = Callable[..., SkeletonClassifier]
+COMMON = ("skeleton", "num_classes", "in_channels")
 
 
 @dataclass(frozen=True)
@@ -39,23 +44,22 @@ def register_model(name: str, *, paper: str, criterion: type[nn.Module] = CrossE
     ``forward_train`` returns. The first line of the builder's docstring is the summary that ``protogcn models`` prints.
 
     Raises:
-        ValueError: the name is taken, or the builder lacks one of the three common arguments.
+        ValueError: the name is taken, the builder lacks one of the three common arguments, or an option has no default.
     """
 
     def enter(builder: Builder) -> Builder:
         if name in _BUILDERS:
             raise ValueError(f"a model named {name!r} is registered already; choose another name")
         parameters = inspect.signature(builder).parameters
-        missing = [word for word in ("skeleton", "num_classes", "in_channels") if word not in parameters]
+        missing = [word for word in COMMON if word not in parameters]
         if missing:
             raise ValueError(
                 f"the builder of {name!r} must take {', '.join(missing)}, as every model of the catalogue does"
             )
-        options = {
-            key: parameter.default
-            for key, parameter in parameters.items()
-            if key not in ("skeleton", "num_classes", "in_channels") and parameter.kind is not parameter.VAR_KEYWORD
-        }
+        options = {key: parameter.default for key, parameter in parameters.items() if key not in COMMON}
+        bare = [key for key, default in options.items() if default is inspect.Parameter.empty]
+        if bare:
+            raise ValueError(f"the builder of {name!r} must give every option a default; {', '.join(bare)} has none")
         summary = (inspect.getdoc(builder) or "").split("\n")[0]
         _BUILDERS[name] = (builder, ModelInfo(name, summary, paper, options, criterion))
         return builder
@@ -98,37 +102,53 @@ def create_model(
         A module that takes clips (N, M, T, V, C) and returns logits (N, num_classes).
 
     Raises:
-        ValueError: unknown model or option, or a value out of range.
+        ValueError: unknown model or option, or a value of the wrong type or out of range; the message names it.
     """
     builder, info = _find(name)
-    _refuse_unknown(name, options, info.options)
-    for word, value in (("num_classes", num_classes), ("in_channels", in_channels)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{word} must be a positive integer, got {value!r}")
+    check_options(info.name, builder, options, info.options)
+    check_counts(num_classes=num_classes, in_channels=in_channels)
     return builder(skeleton=get_skeleton(skeleton), num_classes=num_classes, in_channels=in_channels, **options)
+
+
+def import_models(module: str) -> None:
+    """Import a Python file (``my_model.py``) or module (``my_package.models``), so that the models in it are registered.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no such module, or it cannot be imported; the message says why.
+    """
+    path = Path(module)
+    name = f"protogcn_models_{path.resolve().as_posix()}" if path.suffix == ".py" else module
+    if name in sys.modules:
+        return
+    if path.suffix == ".py" and not path.is_file():
+        raise FileNotFoundError(f"there is no file {module} to import models from")
+    try:
+        if path.suffix == ".py":
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None and spec.loader is not None
+            loaded = importlib.util.module_from_spec(spec)
+            sys.modules[name] = loaded
+            spec.loader.exec_module(loaded)
+        else:
+            importlib.import_module(module)
+    except (ImportError, SyntaxError) as error:
+        sys.modules.pop(name, None)
+        raise ValueError(f"{module} cannot be imported: {error}") from error
 
 
 def create_criterion(name: str, **options: Any) -> nn.Module:
     """The training criterion of a model, ``criterion(logits, aux, target) -> {"loss": ...}``.
 
     Raises:
-        ValueError: unknown model or option, or a value out of range.
+        ValueError: unknown model or option, or a value of the wrong type or out of range; the message names it.
     """
     criterion = model_info(name).criterion
-    _refuse_unknown(f"the loss of {name}", options, inspect.signature(criterion).parameters)
+    check_options(f"the loss of {name}", criterion, options)
     return criterion(**options)
-
-
-def _refuse_unknown(owner: str, options: Iterable[str], known: Iterable[str]) -> None:
-    for word in sorted(set(options) - set(known)):
-        near = difflib.get_close_matches(word, list(known), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"{owner} has no option {word!r}; {hint}It takes: {', '.join(known)}.")
 
 
 def _find(name: str) -> tuple[Builder, ModelInfo]:
     if name not in _BUILDERS:
-        near = difflib.get_close_matches(str(name), _BUILDERS, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"there is no model {name!r}; {hint}The catalogue has: {', '.join(list_models())}.")
+        raise ValueError(unknown("model", name, list_models(), show_all=True))
     return _BUILDERS[name]

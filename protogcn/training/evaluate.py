@@ -15,7 +15,7 @@ from protogcn import __version__
 from protogcn.data.dataset import ClipDataset
 from protogcn.evaluation.metrics import Metrics, evaluate
 from protogcn.evaluation.scores import ScoreFile, save_scores
-from protogcn.models import SkeletonClassifier, create_model
+from protogcn.models import SkeletonClassifier, create_model, import_models
 from protogcn.models.base import feature_device
 from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
 from protogcn.training.recipe import Recipe
@@ -24,6 +24,8 @@ from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_pa
 
 def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> SkeletonClassifier:
     """The recipe's network for the clips of a data set, its weights drawn from the recipe's seed."""
+    if recipe.model.module:
+        import_models(recipe.model.module)
     torch.manual_seed(recipe.seed)
     return create_model(
         recipe.model.name,

@@ -22,10 +22,12 @@ class ModelConfig:
 
     Attributes:
         name: an entry of ``protogcn models``.
+        module: Python file or module that registers a model of your own; imported first.
         options: its options, see ``protogcn models <name>``.
     """
 
     name: str = "protogcn"
+    module: str = ""
     options: dict[str, Any] = field(default_factory=dict)
 
 

@@ -21,15 +21,16 @@ class MultiBranchTemporal(nn.Module):
 
     KERNEL = 3
     DILATIONS = (1, 2, 3, 4)
+    BRANCHES = len(DILATIONS) + 2
     # Released weights hold 25 mixing coefficients whatever the skeleton.
     MINIMUM_COEFFICIENTS = 25
 
     def __init__(self, channels: int, num_joints: int, stride: int = 1, global_joint: bool = True) -> None:
         super().__init__()
-        width = channels // (len(self.DILATIONS) + 2)
+        width = channels // self.BRANCHES
         if width == 0:
-            raise ValueError(f"a multi-branch temporal unit needs at least 6 channels, got {channels}")
-        first = channels - width * (len(self.DILATIONS) + 1)
+            raise ValueError(f"a multi-branch temporal unit needs at least {self.BRANCHES} channels, got {channels}")
+        first = channels - width * (self.BRANCHES - 1)
         self.widths = (first, *[width] * (len(self.DILATIONS) - 1))
         self.width = width
         self.stride = stride
@@ -65,7 +66,7 @@ class MultiBranchTemporal(nn.Module):
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official per-branch entries that this unit joins."""
-        branches = [f"{official}.branches.{index}" for index in range(6)]
+        branches = [f"{official}.branches.{index}" for index in range(self.BRANCHES)]
         entries = joined(f"{own}.entry", [f"{name}.0" for name in branches[:5]] + branches[5:], CONV)
         entries |= joined(f"{own}.entry_norm", [f"{name}.1" for name in branches[:5]], NORM)
         for index in range(len(self.DILATIONS)):
