@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from graphs.messages import unknown
 
-if TYPE_CHECKING:
-    from graphs.skeleton import Skeleton
+
+class Tree(Protocol):
+    """What the matrices need to know of a skeleton."""
+
+    @property
+    def num_joints(self) -> int: ...
+    @property
+    def centre(self) -> int: ...
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]: ...
+    @property
+    def bone_tree(self) -> tuple[int, ...]: ...
 
 
-def build(skeleton: Skeleton, strategy: str = "spatial", **options: Any) -> np.ndarray:
+def build(skeleton: Tree, strategy: str = "spatial", **options: Any) -> np.ndarray:
     """The topology (K, V, V) that a strategy gives; see `STRATEGIES` for the names.
 
     Raises:
@@ -35,7 +45,7 @@ def build(skeleton: Skeleton, strategy: str = "spatial", **options: Any) -> np.n
     return function(skeleton, **options)
 
 
-def spatial(skeleton: Skeleton) -> np.ndarray:
+def spatial(skeleton: Tree) -> np.ndarray:
     """Identity, edges towards the centre and edges away from it, the last two normalised; (3, V, V).
 
     The partition of 2s-AGCN, CTR-GCN and the PYSKL family.
@@ -44,7 +54,7 @@ def spatial(skeleton: Skeleton) -> np.ndarray:
     return np.stack([np.eye(skeleton.num_joints), normalise(inward), normalise(inward.T)])
 
 
-def stgcn_spatial(skeleton: Skeleton, max_hop: int = 1) -> np.ndarray:
+def stgcn_spatial(skeleton: Tree, max_hop: int = 1) -> np.ndarray:
     """Spatial configuration partition of ST-GCN (section 3.3), (2 * max_hop + 1, V, V).
 
     Hop by hop the normalised neighbourhood is parted into joints at least as near to the centre and joints farther
@@ -62,18 +72,18 @@ def stgcn_spatial(skeleton: Skeleton, max_hop: int = 1) -> np.ndarray:
     return np.stack(subsets)
 
 
-def binary_adj(skeleton: Skeleton) -> np.ndarray:
+def binary_adj(skeleton: Tree) -> np.ndarray:
     """1 where two joints share an edge, without self loops; (1, V, V)."""
     return _neighbours(skeleton)[None]
 
 
-def uniform(skeleton: Skeleton) -> np.ndarray:
+def uniform(skeleton: Tree) -> np.ndarray:
     """Uni-labelling partition of ST-GCN: neighbours and the joint itself with equal weight; (1, V, V)."""
     return normalise(_neighbours(skeleton) + np.eye(skeleton.num_joints))[None]
 
 
 def random(
-    skeleton: Skeleton,
+    skeleton: Tree,
     num_topologies: int = 8,
     mean: float = 0.04,
     std: float = 0.02,
@@ -93,7 +103,7 @@ def random(
     return generator.standard_normal((num_topologies, skeleton.num_joints, skeleton.num_joints)) * std + mean
 
 
-def multi_scale(skeleton: Skeleton, num_scales: int = 13, with_self: bool = True, window: int = 1) -> np.ndarray:
+def multi_scale(skeleton: Tree, num_scales: int = 13, with_self: bool = True, window: int = 1) -> np.ndarray:
     """Disentangled neighbourhoods of MS-G3D (section 3.2): exactly 0, 1, ..., num_scales - 1 hops away, normalised.
 
     Args:
@@ -110,12 +120,12 @@ def multi_scale(skeleton: Skeleton, num_scales: int = 13, with_self: bool = True
     return np.stack([normalise(k_adjacency(graph, k, with_self)) for k in range(num_scales)])
 
 
-def k_hop(skeleton: Skeleton, k: int = 2, with_self: bool = False) -> np.ndarray:
+def k_hop(skeleton: Tree, k: int = 2, with_self: bool = False) -> np.ndarray:
     """1 where two joints are exactly k hops apart; (1, V, V)."""
     return k_adjacency(_neighbours(skeleton), k, with_self)[None]
 
 
-def within_hops(skeleton: Skeleton, k: int = 2) -> np.ndarray:
+def within_hops(skeleton: Tree, k: int = 2) -> np.ndarray:
     """1 where a walk of 1 to k edges leads from joint to joint (so also back to itself for k >= 2); (1, V, V)."""
     _at_least(k, 1, "k")
     graph = _neighbours(skeleton)
@@ -126,7 +136,7 @@ def within_hops(skeleton: Skeleton, k: int = 2) -> np.ndarray:
     return reached[None]
 
 
-def symmetric(skeleton: Skeleton, self_loops: float = 1.0) -> np.ndarray:
+def symmetric(skeleton: Tree, self_loops: float = 1.0) -> np.ndarray:
     """D^-1/2 (A + self_loops I) D^-1/2 with D the row sums (Kipf and Welling, 2017); (1, V, V)."""
     graph = _neighbours(skeleton) + self_loops * np.eye(skeleton.num_joints)
     degree = graph.sum(axis=1)
@@ -134,7 +144,7 @@ def symmetric(skeleton: Skeleton, self_loops: float = 1.0) -> np.ndarray:
     return (scale[:, None] * graph * scale)[None]
 
 
-def identity(skeleton: Skeleton, num_topologies: int = 3) -> np.ndarray:
+def identity(skeleton: Tree, num_topologies: int = 3) -> np.ndarray:
     """Self loops only: the start of InfoGCN's attention heads; (num_topologies, V, V)."""
     _at_least(num_topologies, 1, "num_topologies")
     return np.tile(np.eye(skeleton.num_joints), (num_topologies, 1, 1))
@@ -164,7 +174,7 @@ def normalise(matrix: np.ndarray) -> np.ndarray:
     return np.divide(matrix, sums, out=np.zeros(matrix.shape), where=sums != 0)
 
 
-def hop_distance(skeleton: Skeleton, max_hop: int | None = None) -> np.ndarray:
+def hop_distance(skeleton: Tree, max_hop: int | None = None) -> np.ndarray:
     """Number of edges between any two joints, (V, V) float64; infinite beyond ``max_hop``."""
     size = skeleton.num_joints
     limit = size - 1 if max_hop is None else max_hop
@@ -193,7 +203,7 @@ def k_adjacency(graph: np.ndarray, k: int, with_self: bool = False) -> np.ndarra
     return ring + eye if with_self else ring
 
 
-def k_mode(skeleton: Skeleton, k: int, towards_children: bool = False) -> np.ndarray:
+def k_mode(skeleton: Tree, k: int, towards_children: bool = False) -> np.ndarray:
     """I - P^k, the matrix of InfoGCN's k-th mode representation (section 3.4), float64 (V, V).
 
     Row v of P selects the parent of joint v in the bone tree, so the mode is the vector from the k-th ancestor to the
@@ -220,7 +230,7 @@ def _matrix(edges: Iterable[tuple[int, int]], size: int) -> np.ndarray:
     return matrix
 
 
-def _neighbours(skeleton: Skeleton) -> np.ndarray:
+def _neighbours(skeleton: Tree) -> np.ndarray:
     inward = _matrix(skeleton.edges, skeleton.num_joints)
     return inward + inward.T
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from reprlib import repr as brief
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from graphs.messages import unknown
 
-if TYPE_CHECKING:
-    from graphs.skeleton import Skeleton
+Built = TypeVar("Built")
 
 KEYS = ("name", "joints", "edges", "centre", "bones", "mirror", "parts", "body_centre", "extra_edges")
 _ARM = {"collar", "shoulder", "elbow", "wrist", "hand", "palm", "thumb", "index", "middle", "ring", "pinky", "finger"}
@@ -18,7 +17,7 @@ _LEG = {"hip", "knee", "ankle", "foot", "heel", "toe"}
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
 
 
-def from_dict(cls: type[Skeleton], description: Mapping[str, Any]) -> Skeleton:
+def from_dict(cls: Callable[..., Built], description: Mapping[str, Any]) -> Built:
     """See `Skeleton.from_dict`."""
     if not isinstance(description, Mapping):
         raise ValueError(f"a skeleton is described by keys and values ({', '.join(KEYS)}); got {brief(description)}")
@@ -48,13 +47,13 @@ def from_dict(cls: type[Skeleton], description: Mapping[str, Any]) -> Skeleton:
 
 
 def from_edges(
-    cls: type[Skeleton],
+    cls: Callable[..., Built],
     name: str,
     joints: Sequence[str] | int,
     edges: Iterable[tuple[str | int, str | int]],
     centre: str | int | None,
     details: Mapping[str, Any],
-) -> Skeleton:
+) -> Built:
     """See `Skeleton.from_edges`."""
     names = tuple(f"joint_{index}" for index in range(joints)) if isinstance(joints, int) else tuple(joints)
     find = _Finder(name, names)
@@ -82,24 +81,6 @@ def from_edges(
             f"skeleton {name!r}: the edge {' - '.join(names[joint] for joint in doubled[0])} is given twice"
         )
     return _build(cls, find, tuple(parents), details)
-
-
-def to_dict(skeleton: Skeleton) -> dict[str, Any]:
-    """See `Skeleton.to_dict`."""
-    names = skeleton.joints
-
-    def tree(parents: Sequence[int]) -> dict[str, str | None]:
-        return {joint: None if above < 0 else names[above] for joint, above in zip(names, parents, strict=True)}
-
-    graph, bones = tree(skeleton.parents), tree(skeleton.bone_tree)
-    description: dict[str, Any] = {"name": skeleton.name, "joints": graph, "body_centre": names[skeleton.body_centre]}
-    if bones != graph:
-        description["bones"] = {joint: above for joint, above in bones.items() if above != graph[joint]}
-    description["mirror"] = [[names[left], names[right]] for left, right in skeleton.mirror]
-    description["parts"] = {part: [names[joint] for joint in members] for part, members in skeleton.parts.items()}
-    if skeleton.extra_edges:
-        description["extra_edges"] = [[names[a], names[b]] for a, b in skeleton.extra_edges]
-    return description
 
 
 def check_names(skeleton: str, names: Sequence[str]) -> None:
@@ -187,7 +168,7 @@ class _Finder:
         return list(items)
 
 
-def _build(cls: type[Skeleton], find: _Finder, parents: tuple[int, ...], details: Mapping[str, Any]) -> Skeleton:
+def _build(cls: Callable[..., Built], find: _Finder, parents: tuple[int, ...], details: Mapping[str, Any]) -> Built:
     names, more = find.names, dict(details)
     for key in more:
         if key not in KEYS[4:]:

@@ -175,7 +175,20 @@ class Skeleton:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data (text, lists, dicts) from which `from_dict` builds an equal skeleton."""
-        return description.to_dict(self)
+        names = self.joints
+
+        def tree(parents: Sequence[int]) -> dict[str, str | None]:
+            return {joint: None if above < 0 else names[above] for joint, above in zip(names, parents, strict=True)}
+
+        graph, bones = tree(self.parents), tree(self.bone_tree)
+        plain: dict[str, Any] = {"name": self.name, "joints": graph, "body_centre": names[self.body_centre]}
+        if bones != graph:
+            plain["bones"] = {joint: above for joint, above in bones.items() if above != graph[joint]}
+        plain["mirror"] = [[names[left], names[right]] for left, right in self.mirror]
+        plain["parts"] = {part: [names[joint] for joint in members] for part, members in self.parts.items()}
+        if self.extra_edges:
+            plain["extra_edges"] = [[names[a], names[b]] for a, b in self.extra_edges]
+        return plain
 
     def _fail(self, reason: str) -> ValueError:
         return ValueError(f"skeleton {self.name!r}: {reason}")
