@@ -1,0 +1,181 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from protogcn.evaluation.metrics import evaluate
+from protogcn.evaluation.scores import ScoreFile, save_scores
+from protogcn.training.recipe import Recipe, TrainerConfig
+from protogcn.training.results import write_results_page
+from protogcn.training.run_folder import run_folder, write_config
+
+SIX = ("j", "b", "k", "jm", "bm", "km")
+RECIPE = Recipe("nw_ucla", trainer=TrainerConfig(epochs=28))
+
+
+def write_run(root, stream, seed=0, recipe=RECIPE, finished=True, **changes):
+    recipe = dataclasses.replace(recipe, stream=stream, seed=seed)
+    folder = run_folder(root, recipe)
+    write_config(folder, recipe)
+    if not finished:
+        return folder
+    rng = np.random.default_rng([SIX.index(stream), seed])
+    labels = np.arange(120) % 6
+    ids = np.array([f"clip{i:03}" for i in range(120)])
+    scores = rng.standard_normal((120, 6)) + 1.6 * np.eye(6)[labels]
+    meta = {"benchmark": recipe.benchmark, "stream": stream, "seed": seed, "model": "protogcn"}
+    save_scores(folder / "scores_test.npz", ScoreFile(ids, scores, "logits", labels, (), meta))
+    metrics = evaluate(scores.astype(np.float32), labels)
+    content = {
+        "versions": {"protogcn": "0.1.0", "torch": "2.13.0"},
+        "git": {"commit": "0123456789abcdef", "modified": True},
+        "hardware": {"devices": "1 x cpu", "cpu": "Some | CPU", "cores": 2},
+        "command": f"protogcn train configs/nw_ucla/protogcn.yaml --data.store={Path.cwd()}/data/x --seed {seed}",
+        "checkpoint": "last",
+        "epochs": 28,
+        "training_seconds": 900.0,
+        "threads": 1,
+        "training_clips": 1020,
+        "clips": 120,
+        "split": "xview_val",
+        "top1": metrics.top1,
+        "top1_interval": list(metrics.top1_interval),
+        "top5": metrics.top5,
+        "mean_class": metrics.mean_class,
+        **meta,
+        **changes,
+    }
+    (folder / "metrics.json").write_text(json.dumps({k: v for k, v in content.items() if v is not None}))
+    return folder
+
+
+def table_below(page, heading):
+    """Rows of the first table after a line: lists of cells."""
+    lines = page[page.index(heading) :].splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").replace("\\|", "¦").split("|")])
+    return rows
+
+
+@pytest.fixture(scope="module")
+def both_readings(tmp_path_factory):
+    root = tmp_path_factory.mktemp("both") / "runs"
+    for stream in SIX:
+        write_run(root, stream)
+    for stream in ("j", "b", "k"):
+        write_run(root, stream, seed=1)
+    write_run(root, "km", seed=1, finished=False)
+    return root
+
+
+def test_single_streams_have_the_figures_of_their_files(both_readings, tmp_path):
+    page = write_results_page(both_readings, tmp_path / "RESULTS.md").read_text()
+    header, _, *rows = table_below(page, "### protogcn")
+    assert header[:4] == ["stream", "seed", "top-1", "95 % interval"]
+    assert [row[:2] for row in rows] == [[s, "0"] for s in SIX] + [[s, "1"] for s in ("j", "b", "k")]
+    for row, folder in zip(rows, [*SIX, "j-s1", "b-s1", "k-s1"], strict=True):
+        metrics = json.loads((both_readings / "nw_ucla/protogcn" / folder / "metrics.json").read_text())
+        low, high = metrics["top1_interval"]
+        assert row[2] == f"{100 * metrics['top1']:.2f}"
+        assert row[3] == f"{100 * low:.2f} to {100 * high:.2f}"
+        assert row[header.index("mean class")] == f"{100 * metrics['mean_class']:.2f}"
+        assert row[header.index("training")] == "15 min"
+
+
+def test_both_readings_of_four_and_six_streams_are_fused_and_compared(both_readings, tmp_path):
+    page = write_results_page(both_readings, tmp_path / "RESULTS.md").read_text()
+    header, _, *rows = table_below(page, "Fused by probabilities:")
+    assert [row[0] for row in rows] == [
+        "2 streams: j+b",
+        "4 with motion: j+b+jm+bm",
+        "6 with motion: j+b+k+jm+bm+km",
+        "4 with second seeds: j+j-s1+b+b-s1",
+        "6 with second seeds: j+j-s1+b+b-s1+k+k-s1",
+    ]
+    assert [row[header.index("weights")] for row in rows] == [
+        "1:1",
+        "2:2:1:1",
+        "2:2:2:1:1:1",
+        "1:1:1:1",
+        "1:1:1:1:1:1",
+    ]
+    assert float(rows[2][2]) > 85 and float(rows[2][header.index("over best")]) > 0
+    assert rows[2][header.index("published")] == "97.00 (InfoGCN)"
+    assert "\n6 with motion against 6 with second seeds: " in page
+    assert page.index("### Published by others") > page.index("Fused by")
+
+
+def test_what_runs_share_is_said_once_and_no_path_of_the_machine_remains(both_readings, tmp_path):
+    page = write_results_page(both_readings, tmp_path / "RESULTS.md").read_text()
+    assert page.count("- Hardware: Some | CPU with 2 cores, 1 x cpu, 1 thread\n") == 1
+    assert page.count("- Software: protogcn 0.1.0, torch 2.13.0, commit 0123456789ab with changes\n") == 1
+    assert "1,020 training clips, 120 test clips (split `xview_val`)." in page
+    commands = page[page.index("Made by") :].split("```")[1].strip().splitlines()
+    assert commands == [
+        f"protogcn train configs/nw_ucla/protogcn.yaml --data.store=data/x --seed {seed}" for seed in (0, 1)
+    ]
+    assert str(Path.cwd()) not in page and str(both_readings.parent) not in page
+
+
+def test_the_same_runs_give_the_same_page(both_readings, tmp_path):
+    first = write_results_page(both_readings, tmp_path / "a" / "RESULTS.md").read_bytes()
+    assert write_results_page(both_readings, tmp_path / "b.md").read_bytes() == first
+
+
+def test_what_differs_between_runs_names_them(tmp_path):
+    write_run(tmp_path / "runs", "j", threads=1)
+    write_run(tmp_path / "runs", "b", threads=16, command="protogcn train /elsewhere/my/recipe.yaml --runs /tmp")
+    page = write_results_page(tmp_path / "runs", tmp_path / "RESULTS.md").read_text()
+    assert "1 thread (j)" in page and "16 threads (b)" in page
+    assert "protogcn train .../recipe.yaml --runs .../tmp" in page
+
+
+def test_runs_without_results_are_listed_as_such(tmp_path):
+    root = tmp_path / "runs"
+    write_run(root, "j")
+    begun = write_run(root, "b", finished=False)
+    (begun / "metrics.csv").write_text("epoch,train_loss\n1,2.0\n2,1.5\n3,1.2\n")
+    (write_run(root, "k") / "metrics.json").write_text('{"top1": 0.9')
+    write_run(root, "jm", mean_class=None)
+    (write_run(root, "bm") / "config.yaml").write_text("[]")
+    page = write_results_page(root, tmp_path / "RESULTS.md").read_text()
+    assert [row[0] for row in table_below(page, "### protogcn")[2:]] == ["j"]
+    assert "No fusion yet" in page
+    listed = page[page.index("Without results:") :]
+    assert "- `nw_ucla/protogcn/b`: unfinished, 3 of 28 epochs" in listed
+    assert "- `nw_ucla/protogcn/k`: its metrics.json cannot be read" in listed
+    assert "- `nw_ucla/protogcn/jm`: its metrics.json cannot be read (KeyError: 'mean_class')" in listed
+    assert "- `nw_ucla/protogcn/bm`: " in listed and str(tmp_path) not in listed
+
+
+def test_scores_that_do_not_fit_together_leave_the_single_streams(tmp_path):
+    root = tmp_path / "runs"
+    write_run(root, "j")
+    folder = write_run(root, "b")
+    part = ScoreFile(np.array(["x", "y"]), np.eye(2), "logits", np.arange(2), (), {"benchmark": "nw_ucla"})
+    save_scores(folder / "scores_test.npz", part)
+    page = write_results_page(root, tmp_path / "RESULTS.md").read_text()
+    assert [row[0] for row in table_below(page, "### protogcn")[2:]] == ["j", "b"]
+    assert "Left out of the fusions: " in page
+
+
+def test_own_benchmarks_follow_the_known_ones_and_have_nothing_published(tmp_path):
+    own = dataclasses.replace(RECIPE, benchmark="falls")
+    for recipe in (own, RECIPE):
+        for stream in ("j", "b"):
+            write_run(tmp_path / "runs", stream, recipe=recipe)
+    page = write_results_page(tmp_path / "runs", tmp_path / "RESULTS.md").read_text()
+    before, after = page.split("## falls")
+    assert "## Northwestern-UCLA" in before and "2 streams: j+b" in after
+    assert "published" not in after.lower()
+
+
+def test_no_runs_says_what_to_type(tmp_path):
+    with pytest.raises(FileNotFoundError, match="protogcn train"):
+        write_results_page(tmp_path, tmp_path / "RESULTS.md")
