@@ -6,7 +6,7 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint format wheel clean
@@ -26,9 +26,11 @@ setup: $(STAMP)
 $(STAMP): setup.py pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no python3 found; give one with PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "error: protogcn needs Python 3.10 or newer, and %s is %d.%d; give another with PYTHON=..." % (sys.executable, v[0], v[1]))'
-	@echo "setting up $(VENV), which takes a few minutes the first time"
+	@echo "setting up $(VENV) with $(PYTHON), a minute or two"
 	@"$(PYTHON)" -m venv $(VENV)
+	@echo "  torch"
 	@$(INSTALL) torch
+	@echo "  everything else"
 	@$(INSTALL) -e ".[dev]"
 	@touch $@
 

@@ -27,7 +27,7 @@ SYNTHETIC = OwnBenchmark("synthetic", "Synthetic humans, cross-subject")
 
 RECIPE = "configs/synthetic/protogcn.yaml"
 SUBJECTS, REPETITIONS, NOISE = 30, 1, 0.4
-SHOWN_ACTION = "kick"
+SHOWN_ACTION, SHOWN_VIEW = "kick", 2
 
 
 def run_demo(out: Path, seed: int) -> int:
@@ -86,12 +86,13 @@ def _record(path: Path, seed: int) -> ClipStore:
 
 def _draw(store: ClipStore, folder: Path) -> dict[Path, str]:
     from graphs.draw import animate_clip, draw_streams
+    from protogcn.data.synthetic import view_of
 
-    # In front of the first camera, by somebody the networks will not have seen.
-    test = [int(i) for i in store.split("xsub_test") if store.class_names[store.labels[i]] == SHOWN_ACTION]
-    index = test[0]
+    # By somebody the networks will not have seen, from the side, where a movement to the front shows.
+    shown = [i for i in store.split("xsub_test").tolist() if store.class_names[store.labels[i]] == SHOWN_ACTION]
+    index = next((i for i in shown if view_of(store.ids[i]) == SHOWN_VIEW), shown[0])
     clip, skeleton = store[index].keypoints, store.skeleton
-    frames = [int(t) for t in range(0, clip.shape[1], max(1, clip.shape[1] // 7))][:7]
+    frames = [round((clip.shape[1] - 1) * step / 7) for step in range(1, 7)]
     streams, animation = folder / "streams.png", folder / "clip.gif"
     _say(
         2,
