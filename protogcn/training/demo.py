@@ -5,6 +5,7 @@ What is finished is kept, so a demo that was cut off goes on, and a second one t
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import subprocess
@@ -131,8 +132,7 @@ def _train(store: Path, runs: Path, seed: int) -> None:
     for stream in STREAMS:
         recipe = load_recipe(RECIPE, stream, [f"--data.store={store}", f"--seed={seed}"])
         folders[stream] = run_folder(runs, recipe)
-        if folders[stream].exists():
-            _check_same(folders[stream], recipe)
+        _check_same(folders[stream], recipe)
     pending = [stream for stream in STREAMS if not is_finished(folders[stream])]
     beside = min(cores, len(pending))
     how = f"here {beside} at a time, each a process of its own" if beside > 1 else "one after the other"
@@ -168,15 +168,14 @@ def _train(store: Path, runs: Path, seed: int) -> None:
 
 
 def _check_same(folder: Path, recipe: Recipe) -> None:
-    from protogcn.training.run_folder import write_config
+    from protogcn.training.run_folder import CONFIG, read_config
 
-    try:
-        write_config(folder, recipe)
-    except ValueError as error:
+    # The same folder has another name from another working directory.
+    if (folder / CONFIG).is_file() and dataclasses.replace(read_config(folder), data=recipe.data) != recipe:
         raise ValueError(
             f"{folder} was trained by another recipe than {RECIPE} is now; remove {folder.parents[2]} to train "
             "anew, or give another folder with --out"
-        ) from error
+        )
 
 
 def _train_stream(stream: str, words: Sequence[str], threads: int) -> int:
