@@ -1,0 +1,252 @@
+"""What every model of the catalogue must do, whatever its paper."""
+
+import copy
+import io
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_models import CLASSES, random_clips, small_model
+from torch import Tensor
+
+from graphs.layouts import get_skeleton, list_skeletons
+from protogcn.models import SkeletonClassifier, create_criterion, create_model, list_models
+
+pytestmark = pytest.mark.parametrize("name", list_models())
+
+
+def train_step(name: str, model: SkeletonClassifier, clips: Tensor, target: Tensor) -> dict[str, Tensor]:
+    logits, aux = model.forward_train(clips)
+    terms = create_criterion(name)(logits.float(), aux, target)
+    terms["loss"].backward()
+    return terms
+
+
+@pytest.mark.parametrize("persons", [1, 2, 3])
+@pytest.mark.parametrize("frames", [1, 2, 3, 9, 16])
+def test_any_number_of_persons_and_frames(name: str, persons: int, frames: int) -> None:
+    model = small_model(name)
+    clips = random_clips(2, persons, frames, 25, 3)
+    for mode in (True, False):
+        logits, _ = model.train(mode).forward_train(clips)
+        assert logits.shape == (2, CLASSES)
+        assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("skeleton", list_skeletons())
+def test_every_layout(name: str, skeleton: str) -> None:
+    model = small_model(name, skeleton=skeleton)
+    clips = random_clips(2, 1, 5, get_skeleton(skeleton).num_joints, 3)
+    terms = train_step(name, model, clips, torch.tensor([0, 1]))
+    assert terms["loss"].isfinite()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_any_number_of_channels(name: str, channels: int) -> None:
+    model = small_model(name, in_channels=channels).eval()
+    assert model(random_clips(1, 2, 5, 25, channels)).shape == (1, CLASSES)
+
+
+def test_a_skeleton_of_ones_own_from_a_file(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "stick.yaml"
+    path.write_text("name: stick\njoints: [foot, hip, head]\nedges: [[hip, head], [foot, hip]]\n")
+    model = small_model(name, skeleton=path).eval()
+    assert model(random_clips(2, 1, 4, 3, 3)).shape == (2, CLASSES)
+
+
+def test_forward_is_head_of_features(name: str) -> None:
+    model = small_model(name).double().eval()
+    clips = random_clips(2, 2, 9, 25, 3, dtype=torch.float64)
+    features = model.forward_features(clips)
+    samples, persons, channels, frames, joints = features.shape
+    assert (samples, persons, channels, joints) == (2, 2, model.num_features, 25)
+    assert frames <= 9
+    pooled = model.forward_head(features, pre_logits=True)
+    torch.testing.assert_close(pooled, features.mean((1, 3, 4)))
+    logits = model.forward_head(features)
+    torch.testing.assert_close(logits, model.classifier(pooled))
+    torch.testing.assert_close(model(clips), logits)
+    torch.testing.assert_close(model.forward_train(clips)[0], logits)
+
+
+def test_gradients_reach_every_parameter(name: str) -> None:
+    model = small_model(name)
+    terms = train_step(name, model, random_clips(4, 2, 9, 25, 3), torch.tensor([0, 1, 2, 3]))
+    assert terms["loss"].isfinite()
+    for part, parameter in model.named_parameters():
+        assert parameter.grad is not None, part
+        assert parameter.grad.isfinite().all(), part
+        assert parameter.ndim < 2 or parameter.grad.any(), part
+
+
+def test_a_few_steps_learn_a_batch_by_heart(name: str) -> None:
+    model = small_model(name)
+    clips, target = random_clips(8, 1, 8, 25, 3), torch.arange(8) % CLASSES
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        losses.append(train_step(name, model, clips, target)["cross_entropy"].item())
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_seed_decides_the_weights(name: str) -> None:
+    first, second, other = small_model(name, 3), small_model(name, 3), small_model(name, 4)
+    states = [model.state_dict() for model in (first, second, other)]
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert any(not torch.equal(value, states[2][key]) for key, value in states[0].items())
+
+
+def test_inference_is_deterministic_and_leaves_the_model_alone(name: str) -> None:
+    model = small_model(name).eval()
+    before = copy.deepcopy(model.state_dict())
+    clips = random_clips(2, 2, 9, 25, 3)
+    kept = clips.clone()
+    assert torch.equal(model(clips), model(clips))
+    assert torch.equal(clips, kept)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_a_clip_scores_the_same_alone_and_in_a_batch(name: str) -> None:
+    model = small_model(name).double().eval()
+    clips = random_clips(3, 2, 9, 25, 3, dtype=torch.float64)
+    alone = torch.cat([model(clip[None]) for clip in clips])
+    torch.testing.assert_close(model(clips), alone, rtol=1e-10, atol=1e-12)
+
+
+def test_the_order_of_persons_does_not_matter(name: str) -> None:
+    model = small_model(name).double()
+    clips = random_clips(2, 3, 9, 25, 3, dtype=torch.float64)
+    for mode in (False, True):
+        model.train(mode)
+        torch.testing.assert_close(model(clips[:, [2, 0, 1]]), model(clips), rtol=1e-9, atol=1e-11)
+
+
+def test_every_joint_and_frame_matters(name: str) -> None:
+    model = small_model(name).double().eval()
+    clips = random_clips(1, 1, 6, 25, 3, dtype=torch.float64).requires_grad_()
+    model(clips)[0, 0].backward()
+    assert clips.grad is not None
+    assert (clips.grad.abs().sum(-1) > 0).all()
+
+
+def from_state_dict(model: SkeletonClassifier) -> SkeletonClassifier:
+    stream = io.BytesIO()
+    torch.save(model.state_dict(), stream)
+    stream.seek(0)
+    copied = copy.deepcopy(model)
+    for value in copied.state_dict().values():
+        value.zero_()
+    copied.load_state_dict(torch.load(stream, weights_only=True))
+    return copied
+
+
+COPIES: dict[str, Callable[[SkeletonClassifier], SkeletonClassifier]] = {
+    "state dict": from_state_dict,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+}
+
+
+def test_copies_give_the_same_scores(name: str) -> None:
+    model = small_model(name)
+    clips = random_clips(2, 1, 5, 25, 3)
+    train_step(name, model, clips, torch.tensor([0, 1]))
+    expected = model.eval()(clips)
+    for way, make in COPIES.items():
+        copied = make(model)
+        assert torch.equal(copied.eval()(clips), expected), way
+        state = copied.state_dict()
+        assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items()), way
+
+
+@pytest.mark.parametrize("classes", [1, 3, 40])
+def test_reset_classifier(name: str, classes: int) -> None:
+    model = small_model(name).double()
+    backbone = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith("class")}
+    model.reset_classifier(classes)
+    assert model.num_classes == classes
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in backbone.items())
+    assert all(value.dtype == torch.float64 for value in model.state_dict().values() if value.is_floating_point())
+    clips = random_clips(3, 1, 5, 25, 3, dtype=torch.float64)
+    logits, aux = model.forward_train(clips)
+    assert logits.shape == (3, classes)
+    loss = create_criterion(name)(logits, aux, torch.tensor([0, classes - 1, 0]))["loss"]
+    loss.backward()
+    assert loss.isfinite()
+    assert model.classifier.weight.grad is not None
+
+
+@pytest.mark.parametrize("classes", [0, -1, 2.0, True, "3"])
+def test_reset_classifier_refuses_what_is_no_count(name: str, classes: Any) -> None:
+    with pytest.raises(ValueError, match="num_classes must be a positive integer, got"):
+        small_model(name).reset_classifier(classes)
+
+
+REFUSED = {
+    "wrong joints": (torch.zeros(1, 1, 4, 24, 3), r"25 joints of ntu25.*got \(1, 1, 4, 24, 3\)"),
+    "wrong channels": (torch.zeros(1, 1, 4, 25, 2), r"3 channels.*got \(1, 1, 4, 25, 2\)"),
+    "one clip": (torch.zeros(1, 4, 25, 3), r"by clip\[None\]"),
+    "other axis order": (torch.zeros(2, 3, 8, 25, 1), r"clips.permute\(0, 4, 2, 3, 1\)"),
+    "several test clips": (torch.zeros(2, 10, 1, 4, 25, 3), r"got \(2, 10, 1, 4, 25, 3\)"),
+    "no frames": (torch.zeros(1, 1, 0, 25, 3), r"got \(1, 1, 0, 25, 3\)"),
+    "no samples": (torch.zeros(0, 1, 4, 25, 3), r"got \(0, 1, 4, 25, 3\)"),
+    "integers": (torch.zeros(1, 1, 4, 25, 3, dtype=torch.int64), r"torch.int64: convert by clips.to\(torch.float32\)"),
+    "doubles": (torch.zeros(1, 1, 4, 25, 3).double(), r"torch.float64: convert by clips.to\(torch.float32\)"),
+    "numpy": (torch.zeros(1, 1, 4, 25, 3).numpy(), "got ndarray; torch.as_tensor"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_input_is_refused_with_what_was_expected(name: str, case: str) -> None:
+    clips, message = REFUSED[case]
+    model = small_model(name)
+    for way in (model, model.forward_train):
+        with pytest.raises(ValueError, match=message):
+            way(clips)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_reduced_precision(name: str, dtype: torch.dtype) -> None:
+    model = small_model(name)
+    clips, target = random_clips(4, 1, 9, 25, 3), torch.tensor([0, 1, 2, 3])
+    exact = copy.deepcopy(model).eval()(clips)
+    with torch.autocast("cpu", dtype):
+        terms = train_step(name, copy.deepcopy(model), clips, target)
+        rough = model.eval()(clips)
+        assert model(clips.to(dtype)).shape == exact.shape
+    assert terms["loss"].dtype == torch.float32
+    assert terms["loss"].isfinite()
+    torch.testing.assert_close(rough.float(), exact, rtol=0.1, atol=0.05 * exact.abs().max().item())
+
+
+def test_export(name: str) -> None:
+    model = small_model(name).eval()
+    automatic = torch.export.Dim.AUTO
+    exported = torch.export.export(
+        model, (random_clips(2, 2, 9, 25, 3),), dynamic_shapes={"clips": {0: automatic, 1: automatic, 2: automatic}}
+    )
+    for shape in ((2, 2, 9), (5, 3, 16)):
+        clips = random_clips(*shape, 25, 3)
+        torch.testing.assert_close(exported.module()(clips), model(clips))
+
+
+def test_compile_in_one_graph(name: str) -> None:
+    model = small_model(name)
+    clips = random_clips(2, 1, 5, 25, 3)
+    compiled = torch.compile(copy.deepcopy(model).eval(), backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(clips), copy.deepcopy(model).eval()(clips))
+    training = copy.deepcopy(model)
+    logits, _ = torch.compile(training.forward_train, backend="aot_eager", fullgraph=True)(clips)
+    torch.testing.assert_close(logits, model.forward_train(clips)[0])
+    logits.sum().backward()
+    assert training.classifier.weight.grad is not None
+
+
+def test_published_size_builds_with_defaults(name: str) -> None:
+    model = create_model(name, num_classes=60)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 100_000
