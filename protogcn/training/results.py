@@ -11,7 +11,6 @@ from graphs.streams import STREAMS
 from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.evaluation.report import Row, format_p
 from protogcn.evaluation.stream_table import OwnBenchmark, PublishedBenchmark, StreamTable, read_table
-from protogcn.training.history import duration
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import CONFIG, HISTORY, METRICS, is_finished, read_config, write_atomically
 
@@ -101,7 +100,7 @@ def _benchmark(name: str, models: dict[str, list[Run]], runs: Path) -> list[str]
     for model in sorted(models):
         parts += [f"### {model}", *_model(known, model, sorted(models[model], key=lambda run: run.order), runs)]
     if known.published:
-        parts += ["### Published by others", _published(name)]
+        parts += ["### Published", _published(name)]
     return parts
 
 
@@ -157,7 +156,7 @@ def _singles(finished: Sequence[Run], rows: dict[str, Row]) -> str:
                 _percent(metrics["mean_class"]),
                 _published_cell(row),
                 str(metrics.get("epochs", "")),
-                duration(seconds) if isinstance(seconds, int | float) else "",
+                f"{seconds / 60:.1f} min" if isinstance(seconds, int | float) else "",
             ]
         )
     return _markdown(header, lines)

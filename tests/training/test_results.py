@@ -85,7 +85,7 @@ def test_single_streams_have_the_figures_of_their_files(both_readings, tmp_path)
         assert row[2] == f"{100 * metrics['top1']:.2f}"
         assert row[3] == f"{100 * low:.2f} to {100 * high:.2f}"
         assert row[header.index("mean class")] == f"{100 * metrics['mean_class']:.2f}"
-        assert row[header.index("training")] == "15 min"
+        assert row[header.index("training")] == "15.0 min"
 
 
 def test_both_readings_of_four_and_six_streams_are_fused_and_compared(both_readings, tmp_path):
@@ -108,7 +108,7 @@ def test_both_readings_of_four_and_six_streams_are_fused_and_compared(both_readi
     assert float(rows[2][2]) > 85 and float(rows[2][header.index("over best")]) > 0
     assert rows[2][header.index("published")] == "97.00 (InfoGCN)"
     assert "\n6 with motion against 6 with second seeds: " in page
-    assert page.index("### Published by others") > page.index("Fused by")
+    assert page.index("### Published\n") > page.index("Fused by")
 
 
 def test_what_runs_share_is_said_once_and_no_path_of_the_machine_remains(both_readings, tmp_path):
