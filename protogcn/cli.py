@@ -16,8 +16,9 @@ Run = Callable[[argparse.Namespace, list[str]], int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; what the user can mend is printed as one message, with exit status 2."""
     parser = _parser()
-    args, rest = parser.parse_known_args(argv)
-    args.words = list(sys.argv[2:] if argv is None else argv[1:])
+    words = list(sys.argv[1:] if argv is None else argv)
+    args, rest = parser.parse_known_args(_with_values(words))
+    args.words = words[1:]
     if rest and not args.takes_overrides:
         parser.error(f"unrecognised arguments: {' '.join(rest)}; see protogcn {args.verb} --help")
     try:
@@ -32,6 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command continues from the last finished epoch", file=sys.stderr)
         return 130
+
+
+def _with_values(words: Sequence[str]) -> list[str]:
+    """Join ``--trainer.epochs 30`` to one word, lest the value be taken for the recipe that follows it."""
+    joined: list[str] = []
+    for word in words:
+        override = bool(joined) and joined[-1].startswith("--") and "=" not in joined[-1]
+        if override and ("." in joined[-1] or joined[-1] == "--benchmark") and not word.startswith("--"):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,6 +130,7 @@ def _add_train(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     from protogcn.training import streams as several
     from protogcn.training.fit import Machine, train_stream
+    from protogcn.training.processes import is_first, launched
     from protogcn.training.recipe import load_recipe
     from protogcn.training.run_folder import is_finished, run_folder
 
@@ -128,16 +142,17 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     recipes = [load_recipe(args.recipe, name, overrides) for name in names]
     folders = [run_folder(args.runs, recipe, args.name) for recipe in recipes]
     machine = Machine(args.accelerator, args.devices, args.num_nodes)
-    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    # Asked before training: from then on a process that has launched others looks as if it were launched itself.
+    first, helper = is_first(), launched()
     for recipe, folder in zip(recipes, folders, strict=True):
         if first:
             done = is_finished(folder) and not args.fresh
             print(f"stream {recipe.stream}: {folder}{' is finished' if done else ''}", flush=True)
-        if machine.processes > 1 and len(recipes) > 1 and not several.launched():
+        if machine.processes > 1 and len(recipes) > 1 and not helper:
             several.train_in_new_process(_without_streams(args), recipe.stream)
         else:
             train_stream(recipe, folder, machine, fresh=args.fresh)
-    if first and not (several.launched() and len(recipes) == 1):
+    if first:
         print(several.summary(folders, recipes))
     return 0
 

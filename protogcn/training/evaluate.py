@@ -22,35 +22,66 @@ from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, write_json
 
 
+# Entries of a checkpoint that are read here, beside those that Lightning reads.
+_CHECKPOINT: dict[str, type] = {"state_dict": dict, "history": list}
+
+
 def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> SkeletonClassifier:
     """The recipe's network for the clips of a data set, its weights drawn from the recipe's seed."""
     if recipe.model.module:
         import_models(recipe.model.module)
     torch.manual_seed(recipe.seed)
-    return create_model(
+    model = create_model(
         recipe.model.name,
         skeleton=dataset.pipeline.skeleton,
         num_classes=num_classes,
         in_channels=dataset.pipeline.out_shape[-1],
         **recipe.model.options,
     )
+    return model.double() if recipe.trainer.precision == "64-true" else model
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load the network of a training checkpoint, tensors and plain containers only.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a training checkpoint, tensors and plain containers only.
 
     Raises:
-        ValueError: the checkpoint is damaged or holds another network.
+        ValueError: it is damaged, or none of ours.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        state = {k.removeprefix("model."): v for k, v in content["state_dict"].items() if k.startswith("model.")}
-        model.load_state_dict(state)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError, TypeError, AttributeError) as error:
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"{path} cannot be loaded ({type(error).__name__}: {str(error).splitlines()[0]}). If the run was cut off "
-            "while writing, continue it with `protogcn train`; if the code has changed, train it anew with --fresh"
+            f"{path} is damaged and was not loaded ({type(error).__name__}). Bring back a copy of it, or train the "
+            "stream anew with --fresh"
         ) from error
+    if not isinstance(content, dict) or not all(isinstance(content.get(k), t) for k, t in _CHECKPOINT.items()):
+        raise ValueError(f"{path} is no checkpoint of a training; train the stream anew with --fresh")
+    return content
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load the network of a training checkpoint.
+
+    Raises:
+        ValueError: the checkpoint is damaged or holds another network; the message names what differs.
+    """
+    content = read_checkpoint(path)["state_dict"]
+    state = {name.removeprefix("model."): value for name, value in content.items() if name.startswith("model.")}
+    own = model.state_dict()
+    differs = [f"{name} is missing" for name in sorted(own.keys() - state.keys())]
+    differs += [f"{name} is not known" for name in sorted(state.keys() - own.keys())]
+    differs += [
+        f"{name} is {tuple(state[name].shape)} there, {tuple(own[name].shape)} here"
+        for name in own
+        if name in state and state[name].shape != own[name].shape
+    ]
+    if differs:
+        more = f" and {len(differs) - 3} more" if len(differs) > 3 else ""
+        raise ValueError(
+            f"{path} holds another network than the recipe and the store ask for: {'; '.join(differs[:3])}{more}. "
+            "Check --store and the options of the model, or train the stream anew with --fresh"
+        )
+    model.load_state_dict(state)
 
 
 @torch.no_grad()
@@ -63,7 +94,7 @@ def score_clips(
         Places in the data set (n,) and scores (n, classes): logits for one clip per sample or where the recipe averages
         logits, else averaged probabilities.
     """
-    device = feature_device(model)
+    device, dtype = feature_device(model), next(model.parameters()).dtype
     loader = make_loader(recipe, dataset, rank=rank, processes=processes)
     places, scores = [], []
     was_training = model.training
@@ -71,7 +102,7 @@ def score_clips(
     for clips, _, place in tqdm(loader, "test", leave=False, disable=True if rank else None):
         samples, count = clips.shape[:2]
         with _precision(recipe.trainer.precision, device):
-            logits = model(clips.flatten(0, 1).to(device, non_blocking=True))
+            logits = model(clips.flatten(0, 1).to(device, dtype, non_blocking=True))
         logits = logits.float().view(samples, count, -1)
         if kind_of_scores(recipe) == "probabilities":
             logits = logits.softmax(-1)
@@ -135,9 +166,13 @@ def test_run(folder: Path, recipe: Recipe, which: str, facts: dict[str, Any], de
 
     Raises:
         FileNotFoundError: no store or no such checkpoint.
-        ValueError: the checkpoint is damaged or does not fit the recipe.
+        ValueError: the checkpoint is damaged or does not fit the recipe, or the device is not there.
     """
     path = checkpoint_path(folder, which)
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); take cpu") from error
     store = open_store(recipe)
     dataset = make_dataset(recipe, store, "test")
     model = build_model(recipe, dataset, store.num_classes)
@@ -148,7 +183,8 @@ def test_run(folder: Path, recipe: Recipe, which: str, facts: dict[str, Any], de
 
 @contextlib.contextmanager
 def _precision(precision: str, device: torch.device) -> Iterator[None]:
-    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+    # Like Lightning, a CPU takes bfloat16 for both.
+    kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.bfloat16 if device.type == "cpu" else torch.float16}
     if precision in kinds:
         with torch.autocast(device.type, kinds[precision]):
             yield

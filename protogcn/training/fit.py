@@ -1,23 +1,32 @@
 """Train one stream, test it, write its folder; or several streams one after the other."""
 
 import logging
-import os
 import shutil
 import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as lightning
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
 from protogcn.evaluation.metrics import Metrics
-from protogcn.training.evaluate import build_model, gather_scores, load_weights, score_clips, write_results
+from protogcn.training.averaging import MovingAverage
+from protogcn.training.evaluate import (
+    build_model,
+    gather_scores,
+    load_weights,
+    read_checkpoint,
+    score_clips,
+    write_results,
+)
 from protogcn.training.history import History
 from protogcn.training.loaders import make_dataset, make_loader, open_store
+from protogcn.training.processes import is_first
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import CHECKPOINTS, HISTORY, checkpoint_path, facts, is_finished, write_config
 from protogcn.training.task import StreamTask
@@ -52,12 +61,12 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
     Raises:
         FileNotFoundError, ValueError: store, recipe or folder do not fit; see the message.
     """
-    first = int(os.environ.get("LOCAL_RANK", 0)) == 0 and int(os.environ.get("NODE_RANK", 0)) == 0
-    if fresh and first and folder.exists():
-        shutil.rmtree(folder)
-    if first:
+    if is_first():
+        if fresh and folder.exists():
+            shutil.rmtree(folder)
         write_config(folder, recipe)
-    if is_finished(folder):
+    # With --fresh another process may look here before the first one has cleared the folder.
+    if not fresh and is_finished(folder):
         return None
     store = open_store(recipe)
     training, validation = (make_dataset(recipe, store, mode) for mode in ("train", "val"))
@@ -67,21 +76,29 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
     loader = make_loader(recipe, training, rank=trainer.global_rank, processes=trainer.world_size)
     steps = -(-len(loader) // recipe.trainer.accumulate)
     task = StreamTask(recipe, model, steps, history)
-    last = folder / CHECKPOINTS / "last.ckpt"
     evaluation = make_loader(recipe, validation, rank=trainer.global_rank, processes=trainer.world_size)
-    trainer.fit(task, loader, evaluation, ckpt_path=last if last.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    last: Path | None = folder / CHECKPOINTS / "last.ckpt"
+    if fresh or last is None or not last.is_file():
+        last = None
+    else:
+        _go_to_epoch(loader, len(read_checkpoint(last)["history"]))
+    try:
+        trainer.fit(task, loader, evaluation, ckpt_path=last, weights_only=True)
+    except SystemExit as stop:
+        # Lightning ends the process so when it is interrupted.
+        raise KeyboardInterrupt from stop
 
     which = recipe.evaluation.checkpoint
     load_weights(task.model, checkpoint_path(folder, which))
+    task.model.to(trainer.strategy.root_device)
     test = make_dataset(recipe, store, "test")
     share = score_clips(task.model, recipe, test, rank=trainer.global_rank, processes=trainer.world_size)
     _, scores = gather_scores(*share)
     if not trainer.is_global_zero:
         return None
-    devices = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
-    measured = facts(devices) | {
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    measured = facts(f"{trainer.world_size} x {name}") | {
         "checkpoint": which,
         "epochs": len(history.rows),
         "training_seconds": round(history.seconds, 1),
@@ -92,25 +109,39 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
     return write_results(folder, recipe, test, scores, measured)
 
 
+def _go_to_epoch(loader: Any, epoch: int) -> None:
+    # On resume Lightning starts the loader, and so its workers, before it says which epoch this is.
+    loader.sampler.set_epoch(epoch)
+    loader.dataset.set_epoch(epoch)
+
+
+class _Patience(EarlyStopping):
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # A run that had stopped and was cut off in its test must not train on.
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
 def _trainer(recipe: Recipe, folder: Path, machine: Machine) -> lightning.Trainer:
     _quieten()
     config = recipe.trainer
     every = min(config.validate_every, config.epochs) or config.epochs
-    last, best = (
+    # In this order, so that the last checkpoint knows of the best one of the same epoch.
+    best, last = (
         ModelCheckpoint(folder / CHECKPOINTS, filename=name, enable_version_counter=False, **when)
         for name, when in (
+            ("best", {"monitor": "val_top1", "mode": "max"}),
             ("last", {"save_on_train_epoch_end": True}),
-            ("best", {"monitor": "val_top1", "mode": "max", "every_n_epochs": every}),
         )
     )
-    callbacks: list[Callback] = [last, best]
+    callbacks: list[Callback] = [best, last]
     # Without a terminal a bar would fill the log; a line per epoch is printed anyway.
     if sys.stderr.isatty():
         callbacks.append(TQDMProgressBar(leave=False))
     if config.ema:
-        callbacks.append(EMAWeightAveraging(decay=config.ema))
+        callbacks.append(MovingAverage(decay=config.ema))
     if config.patience:
-        callbacks.append(EarlyStopping("val_top1", mode="max", patience=config.patience))
+        callbacks.append(_Patience("val_top1", mode="max", patience=-(-config.patience // every)))
     logger: Logger | bool = False
     if config.tensorboard:
         from pytorch_lightning.loggers import TensorBoardLogger

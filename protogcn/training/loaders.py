@@ -63,7 +63,15 @@ def open_store(recipe: Recipe) -> ClipStore:
         raise ValueError(
             "the recipe names no store; write one with `protogcn data prepare` and give --data.store=<folder>"
         )
-    return ClipStore.open(recipe.data.store)
+    store = ClipStore.open(recipe.data.store)
+    if recipe.benchmark in list_benchmarks():
+        expected = get_benchmark(recipe.benchmark).num_classes
+        if store.num_classes != expected:
+            raise ValueError(
+                f"{store.path} has {store.num_classes} classes, but {recipe.benchmark} has {expected}; give its own "
+                "store by --data.store=<folder>, or these clips a name of their own by --benchmark=<name>"
+            )
+    return store
 
 
 def split_names(recipe: Recipe) -> tuple[str, str]:
@@ -77,7 +85,9 @@ def split_names(recipe: Recipe) -> tuple[str, str]:
 def make_dataset(recipe: Recipe, store: ClipStore, mode: str) -> ClipDataset:
     """The clips of a split through the recipe's pipeline; ``mode`` is ``train``, ``val`` or ``test``."""
     train, test = split_names(recipe)
-    pipeline = build_pipeline(recipe.pipeline, _network_skeleton(recipe, store), recipe.stream, mode, channels=store.channels)
+    pipeline = build_pipeline(
+        recipe.pipeline, _network_skeleton(recipe, store), recipe.stream, mode, channels=store.channels
+    )
     name = train if mode == "train" else test
     indices = store.split(name)
     if not len(indices):

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import difflib
+import math
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -99,7 +100,7 @@ class TrainerConfig:
         gradient_clip: largest gradient norm; 0 does not clip.
         ema: decay of the moving average of the weights that is validated, tested and saved; 0 keeps none.
         patience: epochs without a better validation top-1 before training stops; 0 never stops early.
-        validate_every: epochs between validations; 0 validates after the last epoch only.
+        validate_every: epochs between validations, the last epoch always being validated; 0 validates only that.
         tensorboard: also log for TensorBoard (``pip install protogcn[log]``).
     """
 
@@ -174,7 +175,7 @@ class Recipe:
             (self.schedule, 0, ("warmup_epochs", "gamma")),
         ):
             for word in words:
-                if getattr(section, word) < low:
+                if not low <= getattr(section, word) < math.inf:
                     raise ValueError(f"{word} must be at least {low}, got {getattr(section, word)}")
         if not 0 <= self.trainer.ema < 1:
             raise ValueError(f"trainer.ema must lie in [0, 1), got {self.trainer.ema}")
@@ -201,7 +202,7 @@ def load_recipe(path: str | Path, stream: str | None = None, overrides: Sequence
         FileNotFoundError: no such recipe.
         ValueError: not YAML, a section or value unknown or of the wrong type; the message lists near matches.
     """
-    content = _read_yaml(find_recipe(path))
+    content = read_yaml(find_recipe(path))
     by_stream = content.pop("streams", None) or {}
     stream = check_stream(stream or content.get("stream", "j"))
     merged = merge(content, _stream_part(by_stream, stream, path))
@@ -259,7 +260,12 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The sections of a YAML file.
+
+    Raises:
+        ValueError: it is not YAML, or no mapping of sections.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from graphs.messages import unknown
-from protogcn.training.recipe import Recipe, parse_recipe
+from protogcn.training.recipe import Recipe, parse_recipe, read_yaml
 
 CONFIG = "config.yaml"
 METRICS = "metrics.json"
@@ -22,7 +23,13 @@ CHECKPOINTS = "checkpoints"
 
 
 def run_folder(root: str | Path, recipe: Recipe, name: str | None = None) -> Path:
-    """``<root>/<benchmark>/<model>/<stream>[-s<seed>]``; seed 0 has no suffix, ``name`` replaces the model's name."""
+    """``<root>/<benchmark>/<model>/<stream>[-s<seed>]``; seed 0 has no suffix, ``name`` replaces the model's name.
+
+    Raises:
+        ValueError: ``name`` is no plain name.
+    """
+    if name is not None and (not name or "/" in name or name.startswith(".")):
+        raise ValueError(f"--name names a folder and must be a plain name, got {name!r}")
     suffix = f"-s{recipe.seed}" if recipe.seed else ""
     return Path(root) / recipe.benchmark / (name or recipe.model.name) / f"{recipe.stream}{suffix}"
 
@@ -71,10 +78,7 @@ def read_config(folder: str | Path) -> Recipe:
         around = sorted(found.parent.as_posix() for found in Path(folder).parent.glob(f"*/{CONFIG}"))
         hint = f" Beside it there are: {', '.join(around[:8])}." if around else " Train one with `protogcn train`."
         raise FileNotFoundError(f"{folder} is no run folder: it has no {CONFIG}.{hint}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it holds no recipe")
-    return parse_recipe(content, path)
+    return parse_recipe(read_yaml(path), path)
 
 
 def checkpoint_path(folder: Path, which: str) -> Path:
@@ -98,7 +102,7 @@ def facts(devices: str) -> dict[str, Any]:
         | {"python": platform.python_version()},
         "git": _git_state(),
         "hardware": {"devices": devices, "cpu": _cpu_name(), "cores": os.cpu_count()},
-        "command": " ".join(["protogcn", *sys.argv[1:]]),
+        "command": shlex.join(["protogcn", *sys.argv[1:]]),
     }
 
 

@@ -1,6 +1,5 @@
 """Several streams of one recipe, one after the other: what is finished is skipped, what was cut off goes on."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,9 +10,6 @@ from protogcn.evaluation.ensemble import fuse, get_preset
 from protogcn.evaluation.scores import load_scores
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import SCORES, is_finished
-
-# Set by torchrun, by SLURM's srun and by Lightning's own launcher in the processes they start.
-LAUNCHED = ("LOCAL_RANK", "SLURM_PROCID")
 
 
 def parse_streams(text: str) -> list[str]:
@@ -40,11 +36,6 @@ def train_in_new_process(words: Sequence[str], stream: str) -> None:
     command = [sys.executable, "-m", "protogcn.cli", "train", *words, "--stream", stream]
     if subprocess.run(command, check=False).returncode:
         raise ValueError(f"the training of stream {stream} failed; its message is above")
-
-
-def launched() -> bool:
-    """Whether this process was started by a launcher of distributed jobs."""
-    return any(name in os.environ for name in LAUNCHED)
 
 
 def summary(folders: Sequence[Path], recipes: Sequence[Recipe]) -> str:

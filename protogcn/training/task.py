@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from protogcn.models import SkeletonClassifier, create_criterion
+from protogcn.training.averaging import average_statistics
 from protogcn.training.history import History
 from protogcn.training.optimizers import learning_rate_factor, make_optimizer
 from protogcn.training.recipe import Recipe
@@ -40,6 +41,9 @@ class StreamTask(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         # Dropout draws from the global generator. Seeded per epoch, a resumed run continues with the very same numbers.
         torch.manual_seed((self.recipe.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
+        # The weights that are tested are validated too, whatever the rhythm.
+        if self.current_epoch + 1 == self.trainer.max_epochs:
+            self.trainer.check_val_every_n_epoch = 1
         loader: Any = self.trainer.train_dataloader
         loader.sampler.set_epoch(self.current_epoch)
         loader.dataset.set_epoch(self.current_epoch)
@@ -49,24 +53,25 @@ class StreamTask(lightning.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         clips, labels, _ = batch
         logits, aux = self.model.forward_train(clips.flatten(0, 1))
-        terms = self.criterion(logits.float(), aux, labels)
+        terms = self.criterion(_full(logits), aux, labels)
         self._training += self._counts(terms["loss"].detach(), logits, labels)
         return terms["loss"]
 
     def on_validation_epoch_start(self) -> None:
         self._validation = torch.zeros(3, dtype=torch.float64, device=self.device)
-        if self.trainer.world_size > 1:
-            self._average_statistics()
+        average_statistics(self.model, self.trainer.strategy)
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> None:
         clips, labels, _ = batch
-        logits = self.model(clips.flatten(0, 1)).float()
+        logits = _full(self.model(clips.flatten(0, 1)))
         self._validation += self._counts(nn.functional.cross_entropy(logits, labels), logits, labels)
 
     def on_validation_epoch_end(self) -> None:
         self._validated = self._report("val", self._validation)
 
     def on_train_epoch_end(self) -> None:
+        # Before the checkpoint is written, so that all processes resume from what they had.
+        average_statistics(self.model, self.trainer.strategy)
         row = {"epoch": self.current_epoch + 1.0, **self._report("train", self._training), **self._validated}
         self._validated = {}
         row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -103,8 +108,7 @@ class StreamTask(lightning.LightningModule):
         self.log_dict(report)
         return report
 
-    def _average_statistics(self) -> None:
-        # Each process normalised its own batches; they validate, and save, the mean of their running statistics.
-        for buffer in self.model.buffers():
-            if buffer.is_floating_point():
-                buffer.copy_(self.trainer.strategy.reduce(buffer, reduce_op="mean"))
+
+def _full(logits: Tensor) -> Tensor:
+    """Logits of reduced precision as float32; double stays double."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))

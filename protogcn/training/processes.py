@@ -1,0 +1,19 @@
+"""What this process is in a distributed training."""
+
+import os
+
+
+def launched() -> bool:
+    """Whether torchrun, SLURM's srun or Lightning started this process as one of several."""
+    # The shell of an interactive SLURM job has the variables of a task too.
+    task = "SLURM_PROCID" in os.environ and os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive")
+    return "LOCAL_RANK" in os.environ or task
+
+
+def is_first() -> bool:
+    """Whether this process writes what is written once: the first of all, on all nodes."""
+    if "RANK" in os.environ:
+        return os.environ["RANK"] == "0"
+    if "LOCAL_RANK" in os.environ:
+        return os.environ["LOCAL_RANK"] == os.environ.get("NODE_RANK", "0") == "0"
+    return not launched() or os.environ["SLURM_PROCID"] == "0"
