@@ -1,0 +1,239 @@
+"""Checkpoints from outside: wrapped, damaged, hostile, or of another network."""
+
+import collections
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gcn_goldens import Golden
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from protogcn.models import SkeletonClassifier, create_model, list_models
+from protogcn.models.checkpoints import UNSAVED, load_official, read_state_dict
+
+CASE = "protogcn__ntu25_60c_T64_M2"
+GOLDENS = Path(__file__).parent.parent / "goldens" / "gcn"
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="module")
+def official() -> dict[str, Tensor]:
+    """A state dict under the official names, single precision."""
+    return {
+        name: value if name.endswith("num_batches_tracked") else value.float()
+        for name, value in Golden(GOLDENS / f"{CASE}.json").state_dict().items()
+    }
+
+
+def network(num_classes: int = 60, **options: Any) -> SkeletonClassifier:
+    return create_model("protogcn", num_classes=num_classes, **options)
+
+
+@pytest.fixture(scope="module")
+def loaded(official: dict[str, Tensor]) -> SkeletonClassifier:
+    """A network that holds the official weights."""
+    model = network()
+    load_official(model, official)
+    return model
+
+
+def assert_same(first: nn.Module, second: nn.Module) -> None:
+    state = second.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in first.state_dict().items() if key not in UNSAVED)
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_official_names_cover_the_whole_state_once(name: str) -> None:
+    model = create_model(name, num_classes=3)
+    try:
+        entries = model.official_entries()
+    except ValueError as error:
+        assert "no official checkpoints" in str(error)
+        return
+    assert set(entries) | set(UNSAVED) >= set(model.state_dict())
+    assert set(entries) <= set(model.state_dict())
+    names = [each for names in entries.values() for each in names]
+    assert len(set(names)) == len(names)
+
+
+def test_every_official_number_arrives(official: dict[str, Tensor], loaded: SkeletonClassifier) -> None:
+    state = loaded.state_dict()
+    arrived = 0
+    for own, names in loaded.official_entries().items():
+        if state[own].ndim:
+            assert torch.equal(state[own], torch.cat([official[name] for name in names])), own
+        arrived += len(names)
+    assert arrived == len(official)
+
+
+WRAPPED = {
+    "plain": lambda state: state,
+    "parallel": lambda state: {f"module.{name}": value for name, value in state.items()},
+    "runner": lambda state: {
+        "meta": {"epoch": 150, "time": "today", "hook_msgs": {"best_score": np.float64(0.93)}, "seed": np.int64(3)},
+        "state_dict": collections.OrderedDict(state),
+        "optimizer": {"state": {}, "param_groups": [{"lr": 0.1, "params": [0, 1]}]},
+    },
+    "parallel runner": lambda state: {"state_dict": {f"module.{name}": value for name, value in state.items()}},
+    "model": lambda state: {"model": state, "epoch": 3},
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_wrappings_come_off(
+    wrapping: str, legacy: bool, official: dict[str, Tensor], loaded: SkeletonClassifier, tmp_path: Path
+) -> None:
+    path = tmp_path / "official.pth"
+    torch.save(WRAPPED[wrapping](official), path, _use_new_zipfile_serialization=not legacy)
+    state = read_state_dict(path)
+    assert set(state) == set(official)
+    model = network()
+    load_official(model, state)
+    assert_same(model, loaded)
+
+
+class Hostile:
+    """Runs a command when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_hostile_checkpoints_are_refused_and_not_run(legacy: bool, tmp_path: Path) -> None:
+    victim, path = tmp_path / "victim", tmp_path / "hostile.pth"
+    content = {"state_dict": {"weight": torch.ones(2)}, "meta": Hostile(victim)}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(ValueError, match=r"hostile.pth asks for \w+\.system, .* can run code") as caught:
+        read_state_dict(path)
+    assert "\n" not in str(caught.value)
+    assert not victim.exists()
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(ValueError, match=r"hostile\.pth"):
+        read_state_dict(path)
+    assert not victim.exists()
+
+
+def test_whole_modules_are_refused(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2), tmp_path / "module.pth")
+    with pytest.raises(ValueError, match=r"asks for torch\.nn\.modules\.linear\.Linear, which is no tensor"):
+        read_state_dict(tmp_path / "module.pth")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\x01" * 400, b"<html>404</html>", b"PK\x03\x04 and no more", b"\x80\x02."]
+)
+def test_files_that_are_no_checkpoints(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"model.pth is no PyTorch checkpoint, or a damaged one: download"):
+        read_state_dict(path)
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path / "absent.pth", tmp_path):
+        with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+            read_state_dict(path)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {}, {"state_dict": {}}, {"epoch": 3}, {3: torch.ones(1)}, {"a": [1.0]}])
+def test_checkpoints_without_a_state_dict(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "empty.pth")
+    with pytest.raises(ValueError, match=r"empty.pth: there is no state dict"):
+        read_state_dict(tmp_path / "empty.pth")
+
+
+def saved(legacy: bool) -> bytes:
+    stream = io.BytesIO()
+    content = {"state_dict": {"first": torch.ones(5, 4), "second": torch.zeros(3)}, "meta": {"score": np.float64(1)}}
+    torch.save(content, stream, _use_new_zipfile_serialization=not legacy)
+    return stream.getvalue()
+
+
+SAVED = [saved(False), saved(True)]
+
+
+@SETTINGS
+@given(data=st.data())
+def test_damage_never_ends_in_anything_but_a_state_dict_or_a_message(data: Any, tmp_path: Path) -> None:
+    content = bytearray(data.draw(st.sampled_from(SAVED)))
+    for _ in range(data.draw(st.integers(0, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    del content[data.draw(st.integers(len(content) // 8, len(content))) :]
+    path = tmp_path / "damaged.pth"
+    path.write_bytes(content)
+    try:
+        state = read_state_dict(path)
+    except ValueError as error:
+        assert "damaged.pth" in str(error)
+    else:
+        assert all(isinstance(value, Tensor) for value in state.values())
+
+
+def refused(model: nn.Module, state: Any, message: str) -> None:
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(ValueError, match=message):
+        load_official(model, state)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 120}, r"cls_head.fc_cls.weight has shape \(60, 384\), the model needs \(120, 384\)"),
+        ({"skeleton": "coco20"}, r"backbone.data_bn.weight has shape \(75,\), the model needs \(60,\)"),
+        ({"num_prototypes": 100}, r"backbone.prn.query_matrix.weight has shape \(400, 384\)"),
+        ({"base_channels": 48}, "and [0-9]+ more"),
+        ({"num_blocks": 9}, "not known to this model: backbone.gcn.9"),
+        ({"num_blocks": 11}, "missing: backbone.gcn.10"),
+    ],
+)
+def test_checkpoints_of_another_network(options: dict[str, Any], message: str, official: dict[str, Tensor]) -> None:
+    model = network(**options)
+    refused(model, official, "nothing was loaded")
+    refused(model, official, message)
+
+
+@SETTINGS
+@given(data=st.data())
+def test_a_single_wrong_entry_stops_the_whole_load(
+    data: Any, official: dict[str, Tensor], loaded: SkeletonClassifier
+) -> None:
+    name = data.draw(st.sampled_from(sorted(official)))
+    state = {key: value + 1 for key, value in official.items()}
+    match data.draw(st.sampled_from(["drop", "rename", "shape"])):
+        case "drop":
+            del state[name]
+        case "rename":
+            state[f"{name}x"] = state.pop(name)
+        case _:
+            shape = data.draw(
+                st.lists(st.integers(0, 5), max_size=5).filter(lambda s: tuple(s) != official[name].shape)
+            )
+            state[name] = torch.zeros(shape)
+    with pytest.raises(ValueError, match=name.replace(".", r"\.")):
+        load_official(loaded, state)
+    assert torch.equal(loaded.state_dict()["classifier.bias"], official["cls_head.fc_cls.bias"])
+
+
+def test_only_models_of_the_library_know_official_names(official: dict[str, Tensor]) -> None:
+    refused(nn.Linear(2, 2), official, "Linear is no model of this library")
+    refused(network(), {}, "there is no state dict")
+
+
+def test_the_class_memory_is_ours_and_stays(official: dict[str, Tensor]) -> None:
+    model = network()
+    before = model.state_dict()["class_memory.memory"].clone()
+    load_official(model, official)
+    assert torch.equal(model.state_dict()["class_memory.memory"], before)
