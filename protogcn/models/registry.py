@@ -111,7 +111,7 @@ def create_model(
 
 
 def import_models(module: str) -> None:
-    """Import a Python file (``my_model.py``) or module (``my_package.models``), so that the models in it are registered.
+    """Import a Python file (``my_model.py``) or module (``my_package.models``), so that its models are registered.
 
     Raises:
         FileNotFoundError: no such file.

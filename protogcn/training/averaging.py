@@ -10,8 +10,8 @@ from torch import Tensor, nn
 class MovingAverage(WeightAveraging):
     """Exponential moving average of weights and statistics, which is validated, tested and saved in their place.
 
-    The decay rises with the number of averaged steps, min(decay, (1 + n) / (10 + n)). Under a constant one the batch-norm
-    variances of the first steps, which can be larger by orders of magnitude, would outlive thousands of steps.
+    The decay rises with the number n of averaged steps, min(decay, (1 + n) / (10 + n)). Under a constant one the
+    batch-norm variances of the first steps, larger by orders of magnitude, would outlive thousands of steps.
 
     Args:
         decay: what the average keeps of itself in a step, once it has risen.

@@ -21,7 +21,6 @@ from protogcn.training.loaders import make_dataset, make_loader, open_store, spl
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, write_json
 
-
 # Entries of a checkpoint that are read here, beside those that Lightning reads.
 _CHECKPOINT: dict[str, type] = {"state_dict": dict, "history": list}
 
