@@ -310,7 +310,9 @@ def _check_overrides(overrides: Sequence[str]) -> None:
         if section not in (known := _fields(Recipe)):
             sections = {name: kind for name, kind in known.items() if dataclasses.is_dataclass(kind)}
             inside = [f"--{name}.{section}" for name, kind in sections.items() if section in _fields(kind)]
-            raise ValueError(unknown("option", f"--{section}", inside or [f"--{name}" for name in known], show_all=True))
+            raise ValueError(
+                unknown("option", f"--{section}", inside or [f"--{name}" for name in known], show_all=True)
+            )
         inner = known[section]
         if (
             key

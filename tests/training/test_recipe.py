@@ -244,8 +244,8 @@ def test_recipes_of_the_package_are_sound(path, stream):
         assert get_benchmark(recipe.benchmark).num_classes > 1
 
 
-names = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=8)
-values = st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1e6, 1e6), st.text("abc 1.:#-'\"é", max_size=6))
+names = st.text("abcxyz_", min_size=1, max_size=8)
+values = st.one_of(st.booleans(), st.integers(-9, 9), st.floats(-1e6, 1e6), names)
 recipes = st.builds(
     Recipe,
     benchmark=names,
