@@ -73,7 +73,7 @@ class Benchmark:
 def _ntu(name: str, classes: int, split: str, way: str, sizes: tuple[int, int]) -> Benchmark:
     return Benchmark(
         name=name,
-        title=f"NTU RGB+D {classes if classes > 60 else ''}".strip() + f", {way}",
+        title=f"NTU RGB+D {classes}, {way}",
         num_classes=classes,
         skeleton="ntu25",
         channels="xyz",
