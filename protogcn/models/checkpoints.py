@@ -64,7 +64,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _MALFORMED as error:
-        if refused := re.search(r"GLOBAL ([\w.]+)", str(error)):
+        if refused := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
             raise ValueError(
                 f"{path} asks for {refused[1]}, which is no tensor, and was not loaded: such objects can run code. "
                 "Ask its author for a file with the state dict alone."

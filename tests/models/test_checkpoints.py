@@ -181,6 +181,17 @@ def test_damage_never_ends_in_anything_but_a_state_dict_or_a_message(data: Any, 
         assert all(isinstance(value, Tensor) for value in state.values())
 
 
+def test_a_download_cut_off_anywhere_is_told_from_a_whole_one(tmp_path: Path) -> None:
+    path, whole = tmp_path / "cut.pth", saved(legacy=True)
+    for length in range(0, len(whole), 3):
+        path.write_bytes(whole[:length])
+        # Cut inside a name, the file asks for something that does not exist.
+        with pytest.raises(ValueError, match=r"cut\.pth (is no PyTorch checkpoint|asks for [\w.]+)"):
+            read_state_dict(path)
+    path.write_bytes(whole)
+    assert set(read_state_dict(path)) == {"first", "second"}
+
+
 def refused(model: nn.Module, state: Any, message: str) -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=message):
