@@ -124,17 +124,19 @@ def import_models(module: str) -> None:
     if path.suffix == ".py" and not path.is_file():
         raise FileNotFoundError(f"there is no file {module} to import models from")
     try:
-        if path.suffix == ".py":
-            spec = importlib.util.spec_from_file_location(name, path)
-            assert spec is not None and spec.loader is not None
-            loaded = importlib.util.module_from_spec(spec)
-            sys.modules[name] = loaded
-            spec.loader.exec_module(loaded)
-        else:
+        if path.suffix != ".py":
             importlib.import_module(module)
-    except (ImportError, SyntaxError) as error:
+            return
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        loaded = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(loaded)
+    except BaseException as error:
+        # What failed half-way must be read again when it is asked for again.
         sys.modules.pop(name, None)
-        raise ValueError(f"{module} cannot be imported: {error}") from error
+        if isinstance(error, ImportError | SyntaxError):
+            raise ValueError(f"{module} cannot be imported: {error}") from error
+        raise
 
 
 def create_criterion(name: str, **options: Any) -> nn.Module:
