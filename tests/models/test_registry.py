@@ -257,15 +257,9 @@ def test_protogcn_trains_with_its_contrastive_loss() -> None:
     assert model_info("protogcn").criterion is ClassContrastiveCriterion
 
 
-def test_models_of_a_file_are_imported(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="there is no file"):
-        import_models(str(tmp_path / "absent.py"))
-    with pytest.raises(ValueError, match="no_such_package_of_models cannot be imported"):
-        import_models("no_such_package_of_models")
+def test_a_file_that_failed_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "half_done.py"
-    file.write_text("from torch import nothing_like_it\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="cannot be imported: .*nothing_like_it"):
-        import_models(str(file))
     file.write_text("1 / 0\n", encoding="utf-8")
-    with pytest.raises(ZeroDivisionError):
-        import_models(str(file))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            import_models(str(file))
