@@ -129,7 +129,6 @@ def _add_train(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     from protogcn.training import streams as several
-    from protogcn.training.fit import Machine, train_stream
     from protogcn.training.processes import is_first, launched
     from protogcn.training.recipe import load_recipe
     from protogcn.training.run_folder import is_finished, run_folder
@@ -141,17 +140,18 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     names = several.parse_streams(args.streams) if args.streams else [args.stream]
     recipes = [load_recipe(args.recipe, name, overrides) for name in names]
     folders = [run_folder(args.runs, recipe, args.name) for recipe in recipes]
-    machine = Machine(args.accelerator, args.devices, args.num_nodes)
     # Asked before training: from then on a process that has launched others looks as if it were launched itself.
-    first, helper = is_first(), launched()
+    first, here = is_first(), launched() or len(recipes) == 1 or args.devices * args.num_nodes == 1
     for recipe, folder in zip(recipes, folders, strict=True):
-        if first:
+        if first and here:
             done = is_finished(folder) and not args.fresh
             print(f"stream {recipe.stream}: {folder}{' is finished' if done else ''}", flush=True)
-        if machine.processes > 1 and len(recipes) > 1 and not helper:
-            several.train_in_new_process(_without_streams(args), recipe.stream)
+        if here:
+            from protogcn.training.fit import Machine, train_stream
+
+            train_stream(recipe, folder, Machine(args.accelerator, args.devices, args.num_nodes), fresh=args.fresh)
         else:
-            train_stream(recipe, folder, machine, fresh=args.fresh)
+            several.train_in_new_process(_without_streams(args), recipe.stream)
     if first:
         print(several.summary(folders, recipes))
     return 0
@@ -259,7 +259,9 @@ def _models(args: argparse.Namespace, rest: list[str]) -> int:
             lines = [[f"--{title}.{name}", repr(default)] for name, default in options.items()]
             print(format_columns(["option", "default"], lines, left=2), end="\n\n")
         return 0
-    infos = [model_info(name) for name in list_models(args.name or "*")]
+    if not (names := list_models(args.name or "*")):
+        raise ValueError(f"no model matches {args.name!r}; there are: {', '.join(list_models())}")
+    infos = [model_info(name) for name in names]
     print(format_columns(["model", "what it is", "paper"], [[i.name, i.summary, i.paper] for i in infos], left=3))
     return 0
 

@@ -75,7 +75,7 @@ def environment():
     return {**kept, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
-def run_process(words, timeout=240):
+def run_process(words, timeout=900):
     """Run a command to its end; returns it with its text output."""
     return subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=timeout, check=False)
 
@@ -114,6 +114,8 @@ def _train_aloud(lines, words):
             return len(text)
 
     sys.stdout = Pipe()
+    # Tests that run in the background inherit that the interrupt is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     os._exit(main(words))
 
@@ -135,7 +137,7 @@ def kill_after(line, recipe, runs, *words, how=signal.SIGKILL):
         while not lines.recv().startswith(line):
             pass
     os.kill(process.pid, how)
-    process.join(120)
+    process.join(900)
     return process.exitcode
 
 

@@ -18,11 +18,18 @@ class MovingAverage(WeightAveraging):
     """
 
     def __init__(self, decay: float) -> None:
-        def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
-            kept = min(decay, (1 + float(steps)) / (10 + float(steps)))
-            return averaged + (current - averaged) * (1 - kept)
+        super().__init__(use_buffers=True, avg_fn=self._average)
+        self._decay = decay
+        self._kept = 0.0
 
-        super().__init__(use_buffers=True, avg_fn=average)
+    def _average(self, averaged: Tensor, current: Tensor, _: Tensor | int) -> Tensor:
+        return averaged + (current - averaged) * (1 - self._kept)
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *args: Any) -> None:
+        # Counted on the host: the count that the average keeps would make it wait for the device at every tensor.
+        before = trainer.global_step - 1
+        self._kept = min(self._decay, (1 + before) / (10 + before))
+        super().on_train_batch_end(trainer, *args)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)

@@ -173,5 +173,14 @@ def _quieten() -> None:
     """Leave out advice of Lightning that a user of the command line cannot act on."""
     for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    for message in ("does not have many workers", "Checkpoint directory", "isinstance.treespec, LeafSpec."):
+    for message in (
+        "does not have many workers",
+        "Checkpoint directory",
+        "isinstance.treespec, LeafSpec.",
+        # Said of several processes: what is logged here is summed over them already, and torch has yet to offer what it
+        # recommends in place of these two.
+        "It is recommended to use .self.log",
+        "broadcast_buffers. is deprecated",
+        "functional.all_reduce is deprecated",
+    ):
         warnings.filterwarnings("ignore", f".*{message}.*")

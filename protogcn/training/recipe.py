@@ -308,8 +308,12 @@ def _check_overrides(overrides: Sequence[str]) -> None:
             continue
         section, _, key = word[2:].split("=")[0].partition(".")
         if section not in (known := _fields(Recipe)):
-            sections = {name: kind for name, kind in known.items() if dataclasses.is_dataclass(kind)}
-            inside = [f"--{name}.{section}" for name, kind in sections.items() if section in _fields(kind)]
+            sections = [(name, kind) for name, kind in known.items() if isinstance(kind, type)]
+            inside = [
+                f"--{name}.{section}"
+                for name, kind in sections
+                if dataclasses.is_dataclass(kind) and section in _fields(kind)
+            ]
             raise ValueError(
                 unknown("option", f"--{section}", inside or [f"--{name}" for name in known], show_all=True)
             )
