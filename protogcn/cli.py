@@ -230,8 +230,10 @@ def _show(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _synthetic(args: argparse.Namespace, rest: list[str]) -> int:
     from protogcn.data.prepare import describe
+    from protogcn.data.store_files import check_replaceable
     from protogcn.data.synthetic import write_synthetic
 
+    check_replaceable(args.store, args.overwrite)
     store = write_synthetic(
         args.store,
         args.skeleton,
