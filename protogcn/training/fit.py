@@ -77,13 +77,12 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
     steps = -(-len(loader) // recipe.trainer.accumulate)
     task = StreamTask(recipe, model, steps, history)
     evaluation = make_loader(recipe, validation, rank=trainer.global_rank, processes=trainer.world_size)
-    last: Path | None = folder / CHECKPOINTS / "last.ckpt"
-    if fresh or last is None or not last.is_file():
-        last = None
-    else:
-        _go_to_epoch(loader, len(read_checkpoint(last)["history"]))
+    last = folder / CHECKPOINTS / "last.ckpt"
+    resumed = last if last.is_file() and not fresh else None
+    if resumed:
+        _go_to_epoch(loader, len(read_checkpoint(resumed)["history"]))
     try:
-        trainer.fit(task, loader, evaluation, ckpt_path=last, weights_only=True)
+        trainer.fit(task, loader, evaluation, ckpt_path=resumed, weights_only=True)
     except SystemExit as stop:
         # Lightning ends the process so when it is interrupted.
         raise KeyboardInterrupt from stop
