@@ -169,16 +169,14 @@ def _without_streams(args: argparse.Namespace) -> list[str]:
 
 def _test(args: argparse.Namespace, rest: list[str]) -> int:
     import dataclasses
-    import json
 
     from protogcn.training.evaluate import test_run
-    from protogcn.training.run_folder import METRICS, facts, read_config
+    from protogcn.training.run_folder import facts, read_config, read_metrics
 
     recipe = read_config(args.folder)
     if args.store:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, store=args.store))
-    path = args.folder / METRICS
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else facts(f"1 x {args.device}")
+    before = read_metrics(args.folder) or facts(f"1 x {args.device}")
     which = args.checkpoint or recipe.evaluation.checkpoint
     metrics = test_run(args.folder, recipe, which, before, args.device)
     low, high = metrics.top1_interval

@@ -81,6 +81,24 @@ def read_config(folder: str | Path) -> Recipe:
     return parse_recipe(read_yaml(path), path)
 
 
+def read_metrics(folder: Path) -> dict[str, Any] | None:
+    """The results of a run; None where there are none yet.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged; remove it and write it anew with `protogcn test {folder}`")
+    return content
+
+
 def checkpoint_path(folder: Path, which: str) -> Path:
     """``last`` or ``best`` checkpoint of a run.
 

@@ -209,6 +209,10 @@ def test_what_is_missing(tmp_path, tiny_yaml, refused):
     refused(["test", folder, "--checkpoint", "bets"], "'bets'", "'best'")
     refused(["test", folder, "--device", "cuda:99"], "cuda:99", "cpu")
     refused(["test", folder, "--device", "gpu"], "gpu", "cpu")
+    for damage in ("", "[]", "{"):
+        (folder / "metrics.json").write_text(damage)
+        refused(["test", folder], "metrics.json is damaged", f"protogcn test {folder}")
+    (folder / "metrics.json").unlink()
     (folder / "checkpoints" / "last.ckpt").unlink()
     refused(["test", folder], "'last'", "best")
     shutil.rmtree(folder / "checkpoints")
