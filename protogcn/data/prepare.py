@@ -111,7 +111,7 @@ def describe(store: ClipStore) -> str:
         per_class += f", {empty} without any"
     lines = [
         f"{store.path}: {len(store):,} clips of {store.num_classes} classes",
-        f"  from      {meta.get('benchmark') or 'unknown'}, {meta.get('source') or 'unknown source'}",
+        f"  from      {', '.join(filter(None, (meta.get('benchmark'), meta.get('source')))) or 'unknown'}",
         f"  joints    {store.skeleton.name}, {joints} joints, {store.channels}, {store.dtype.name}",
         f"  frames    {lengths.min():,} to {lengths.max():,} per clip, median {np.median(lengths):g}, "
         f"{lengths.sum():,} in all",

@@ -165,7 +165,7 @@ def _read_log(path: Path) -> tuple[str, dict[str, tuple[np.ndarray, np.ndarray]]
         position = _number(line.get(axis))
         for name, cell in line.items():
             value = _number(cell)
-            if name not in (None, "epoch", "step", "time") and position is not None and value is not None:
+            if name not in (None, "epoch", "step", "time", "seconds") and position is not None and value is not None:
                 values.setdefault(name, {}).setdefault(position, []).append(value)
     return axis, {
         name: (np.array(sorted(points)), np.array([np.mean(points[x]) for x in sorted(points)]))
