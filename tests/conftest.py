@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tiny_runs import write_recipe, write_tiny_store
 
 TESTS = Path(__file__).parent
 
@@ -21,3 +22,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}; set PROTOGCN_DATA to the folder that holds nw_ucla.npz and its kin")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory):
+    """Folder of a store of 45 clips."""
+    return write_tiny_store(tmp_path_factory.mktemp("store") / "tiny").path
+
+
+@pytest.fixture(scope="session")
+def tiny_yaml(tmp_path_factory, tiny_store):
+    """A recipe that trains a tiny network on it."""
+    return write_recipe(tmp_path_factory.mktemp("recipe"), tiny_store)

@@ -58,13 +58,7 @@ class NwUclaPipeline(Pipeline):
         if draw.angles is not None:
             # The feeder turns row vectors: x Ry Rx, the transpose of what `rotate` applies.
             x = augment.linear(x, augment.rotation_matrix(draw.angles).T)
-        if draw.shear is not None:
-            x = augment.shear(x, draw.shear)
-        if draw.noise is not None:
-            x = augment.noise(x, draw.noise, self.config.noise)
-        if draw.flip:
-            x = augment.flip(x, self.skeleton, mirror=self.config.flip_mirror)
-        x = self.cleared(in_unit_box(x, draw.frames), draw)
+        x = self.cleared(in_unit_box(self.deformed(x, draw), draw.frames), draw)
         clips = x.reshape(len(x), self.num_clips, -1, *x.shape[2:])
         return streams.compute(clips, self.stream, self.skeleton, kbone=self.config.kbone).reshape(x.shape)
 

@@ -175,6 +175,16 @@ class Pipeline(ABC):
             changes["noise"] = augment.draw_noise(rng, *shape[:3])
         return changes
 
+    def deformed(self, x: NDArray[Any], draw: Draw) -> NDArray[Any]:
+        """The clip (M, T, V, C) with the drawn shear, noise and exchange of left and right."""
+        if draw.shear is not None:
+            x = augment.shear(x, draw.shear)
+        if draw.noise is not None:
+            x = augment.noise(x, draw.noise, self.config.noise)
+        if draw.flip:
+            x = augment.flip(x, self.skeleton, mirror=self.config.flip_mirror)
+        return x
+
     def cleared(self, x: NDArray[Any], draw: Draw) -> NDArray[Any]:
         """Clear the body part and the joints that a draw drops."""
         if draw.part != augment.NO_PART:

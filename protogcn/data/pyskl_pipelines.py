@@ -122,13 +122,7 @@ class SampleLastPipeline(_PysklPipeline):
             x = augment.scale(x, draw.scale)
         if draw.angles is not None:
             x = augment.rotate(x, draw.angles)
-        if draw.shear is not None:
-            x = augment.shear(x, draw.shear)
-        if draw.noise is not None:
-            x = augment.noise(x, draw.noise, self.config.noise)
-        if draw.flip:
-            x = augment.flip(x, self.skeleton, mirror=self.config.flip_mirror)
-        return self.cleared(x, draw)
+        return self.cleared(self.deformed(x, draw), draw)
 
 
 class SampleFirstPipeline(_PysklPipeline):
