@@ -129,7 +129,7 @@ def _add_train(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> 
 
 def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     from protogcn.training import streams as several
-    from protogcn.training.processes import is_first, launched
+    from protogcn.training.processes import is_first, launched, leave_group
     from protogcn.training.recipe import load_recipe
     from protogcn.training.run_folder import is_finished, run_folder
 
@@ -152,6 +152,7 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
             train_stream(recipe, folder, Machine(args.accelerator, args.devices, args.num_nodes), fresh=args.fresh)
         else:
             several.train_in_new_process(_without_streams(args), recipe.stream)
+    leave_group()
     if first:
         print(several.summary(folders, recipes))
     return 0

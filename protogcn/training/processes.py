@@ -1,6 +1,7 @@
 """What this process is in a distributed training."""
 
 import os
+import sys
 
 
 def launched() -> bool:
@@ -17,3 +18,12 @@ def is_first() -> bool:
     if "LOCAL_RANK" in os.environ:
         return os.environ["LOCAL_RANK"] == os.environ.get("NODE_RANK", "0") == "0"
     return not launched() or os.environ["SLURM_PROCID"] == "0"
+
+
+def leave_group() -> None:
+    """End the process group, if there is one: threads that it still runs at exit can bring the process down."""
+    if "torch" in sys.modules:
+        from torch import distributed
+
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()

@@ -162,7 +162,7 @@ def test_several_streams_on_two_processes_by_the_command_line(tmp_path, tiny_sto
     words = command(recipe, tmp_path, "--devices", 2, "--streams", "j,b")
     done = run_process(words)
     assert done.returncode == 0, done.stderr
-    assert not done.stderr
+    assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     for stream in ("j", "b"):
         folder = tmp_path / "tiny" / "protogcn" / stream
         content = tiny_recipe(tiny_store, trainer={"epochs": 1}, stream=stream)
