@@ -67,14 +67,14 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return shifted
 
 
-def average_clips(logits: np.ndarray, how: str = "prob") -> np.ndarray:
+def average_clips(logits: np.ndarray, how: str = "probabilities") -> np.ndarray:
     """Average the clips of each sample, (n, clips, classes) -> (n, classes).
 
-    "prob" is the mean of softmax probabilities (PYSKL's default), "score" the mean of logits.
+    "probabilities" is the mean after softmax (PYSKL's default), "logits" the mean of the logits.
     """
-    if how not in ("prob", "score"):
-        raise ValueError(f"clips are averaged by 'prob' or 'score', not by {how!r}")
-    return (softmax(logits) if how == "prob" else logits).mean(axis=1)
+    if how not in ("probabilities", "logits"):
+        raise ValueError(f"clips are averaged by 'probabilities' or 'logits', not by {how!r}")
+    return (softmax(logits) if how == "probabilities" else logits).mean(axis=1)
 
 
 def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

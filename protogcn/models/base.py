@@ -140,8 +140,3 @@ def joined(own: str, official: str | list[str], parts: tuple[str, ...]) -> dict[
 
 CONV = ("weight", "bias")
 NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
-
-def feature_device(model: nn.Module) -> torch.device:
-    """The device that the model's parameters live on."""
-    return next(model.parameters()).device

@@ -13,10 +13,9 @@ from tqdm import tqdm
 
 from protogcn import __version__
 from protogcn.data.dataset import ClipDataset
-from protogcn.evaluation.metrics import Metrics, evaluate
+from protogcn.evaluation.metrics import Metrics, average_clips, evaluate
 from protogcn.evaluation.scores import ScoreFile, save_scores
 from protogcn.models import SkeletonClassifier, create_model, import_models
-from protogcn.models.base import feature_device
 from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, write_json
@@ -93,19 +92,17 @@ def score_clips(
         Places in the data set (n,) and scores (n, classes): logits for one clip per sample or where the recipe averages
         logits, else averaged probabilities.
     """
-    device, dtype = feature_device(model), next(model.parameters()).dtype
+    weight = next(model.parameters())
     loader = make_loader(recipe, dataset, rank=rank, processes=processes)
     places, scores = [], []
     was_training = model.training
     model.eval()
     for clips, _, place in tqdm(loader, "test", leave=False, disable=True if rank else None):
         samples, count = clips.shape[:2]
-        with _precision(recipe.trainer.precision, device):
-            logits = model(clips.flatten(0, 1).to(device, dtype, non_blocking=True))
-        logits = logits.float().view(samples, count, -1)
-        if kind_of_scores(recipe) == "probabilities":
-            logits = logits.softmax(-1)
-        scores.append(logits.mean(1).cpu())
+        with _precision(recipe.trainer.precision, weight.device):
+            logits = model(clips.flatten(0, 1).to(weight.device, weight.dtype, non_blocking=True))
+        logits = logits.float().view(samples, count, -1).cpu().numpy()
+        scores.append(torch.from_numpy(average_clips(logits, kind_of_scores(recipe))))
         places.append(place)
     model.train(was_training)
     return torch.cat(places), torch.cat(scores)

@@ -33,12 +33,12 @@ def test_mean_class_accuracy_of_the_reference(golden, suffix):
 
 def test_clip_averaging_of_the_reference(golden):
     logits = np.array(golden["clip_logits"])
-    by_probability, by_score = metrics.average_clips(logits), metrics.average_clips(logits, "score")
+    by_probability, by_score = metrics.average_clips(logits), metrics.average_clips(logits, "logits")
     np.testing.assert_allclose(by_probability, golden["avg_prob"], rtol=1e-12)
     np.testing.assert_allclose(by_score, golden["avg_score"], rtol=1e-12)
     differing = np.flatnonzero(by_probability.argmax(1) != by_score.argmax(1))
     assert differing.tolist() == golden["prob_vs_score_argmax_differ"]
-    with pytest.raises(ValueError, match="'prob' or 'score'"):
+    with pytest.raises(ValueError, match="'probabilities' or 'logits'"):
         metrics.average_clips(logits, "median")
 
 
