@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from graphs.skeleton import Skeleton
 from protogcn.models.options import check_counts
@@ -103,6 +104,10 @@ class SkeletonClassifier(nn.Module):
         """Own state entry -> the entries of the official state dict that it holds, joined along their first axis."""
         raise ValueError(f"{type(self).__name__} has no official checkpoints to load")
 
+    def official_optional(self) -> frozenset[str]:
+        """Official entries that only hold the fixed skeleton: they may be absent, and are loaded where used."""
+        return frozenset()
+
 
 class InputNorm(nn.Module):
     """Batch normalisation of every (joint, channel), persons folded into the batch.
@@ -118,6 +123,33 @@ class InputNorm(nn.Module):
         samples, persons, frames, joints, channels = clips.shape
         series = clips.permute(0, 1, 3, 4, 2).reshape(samples * persons, joints * channels, frames)
         return self.norm(series).view(samples * persons, joints, channels, frames).permute(0, 2, 3, 1).contiguous()
+
+
+class PersonInputNorm(nn.Module):
+    """Batch normalisation of every (person, joint, channel).
+
+    A clip of fewer persons is filled up with persons of zeros, which is what an absent person is in the data.
+
+    Shapes: (N, M, T, V, C) -> (N * num_persons, C, T, V); statistics over samples and frames.
+    """
+
+    def __init__(self, num_persons: int, num_joints: int, channels: int) -> None:
+        super().__init__()
+        self.num_persons = num_persons
+        self.norm = nn.BatchNorm1d(num_persons * num_joints * channels)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        samples, persons, frames, joints, channels = clips.shape
+        if persons > self.num_persons:
+            raise ValueError(
+                f"the model was built for {self.num_persons} persons at most and got {persons}: build it with "
+                f"num_persons={persons}, or keep the first ones by clips[:, :{self.num_persons}]"
+            )
+        if persons < self.num_persons:
+            clips = functional.pad(clips, (0, 0, 0, 0, 0, 0, 0, self.num_persons - persons))
+        series = clips.permute(0, 1, 3, 4, 2).reshape(samples, -1, frames)
+        normed = self.norm(series).view(samples * self.num_persons, joints, channels, frames)
+        return normed.permute(0, 2, 3, 1).contiguous()
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from protogcn.models.base import SkeletonClassifier
 
 # State that the official networks keep outside their state dict.
-UNSAVED = ("class_memory.memory",)
+UNSAVED = ("class_memory.memory", "prior")
 WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
 
 # What damaged files make the unpickler of torch raise.
@@ -105,8 +105,9 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
         state_dict: official names to tensors, as :func:`read_state_dict` gives them.
 
     Raises:
-        ValueError: an entry is missing, left over or of another shape; nothing was loaded then. The class memory of
-            ProtoGCN is not part of official checkpoints and keeps its values.
+        ValueError: an entry is missing, left over or of another shape; nothing was loaded then. Entries that only hold
+            the fixed skeleton may be absent. The class memory of ProtoGCN and the class prior of InfoGCN are no part of
+            official checkpoints and keep their values.
     """
     if not isinstance(model, SkeletonClassifier):
         raise ValueError(f"{type(model).__name__} is no model of this library, so it has no official names")
@@ -114,8 +115,9 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     own = model.state_dict()
     entries = model.official_entries()
     used = {name for names in entries.values() for name in names}
-    problems = [f"missing: {name}" for name in sorted(used - set(state))]
-    problems += [f"not known to this model: {name}" for name in sorted(set(state) - used)]
+    optional = model.official_optional()
+    problems = [f"missing: {name}" for name in sorted(used - set(state) - optional)]
+    problems += [f"not known to this model: {name}" for name in sorted(set(state) - used - optional)]
     converted: dict[str, Tensor] = {}
     for key, names in entries.items():
         if not all(name in state for name in names):
@@ -134,7 +136,8 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
             f"the checkpoint does not fit this model; nothing was loaded. Build the model with the layout, the classes "
             f"and the options that the checkpoint was trained with.\n  {shown}{more}"
         )
-    absent = set(own) - set(converted) - set(UNSAVED)
+    covered = {key for key, names in entries.items() if optional.issuperset(names)}
+    absent = set(own) - set(converted) - covered - set(UNSAVED)
     if absent:
         raise ValueError(f"the official names of {type(model).__name__} do not cover {', '.join(sorted(absent))}")
     model.load_state_dict(converted, strict=False)

@@ -14,6 +14,7 @@ from torch.nn import functional
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, InputNorm, SkeletonClassifier, conv1x1, joined, shortcut
 from protogcn.models.layers.graph import DynamicTopologyConv
+from protogcn.models.layers.stages import plan_stages
 from protogcn.models.layers.temporal import MultiBranchTemporal
 from protogcn.models.losses import ClassContrastiveCriterion
 from protogcn.models.options import check_counts
@@ -97,25 +98,19 @@ class ProtoGCN(SkeletonClassifier):
         downsample_at: Sequence[int],
         dropout: float,
     ) -> None:
-        check_counts(num_blocks=num_blocks, num_topologies=num_topologies, num_prototypes=num_prototypes)
+        check_counts(num_topologies=num_topologies, num_prototypes=num_prototypes)
+        stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
         _check_width(base_channels, num_topologies)
-        _check_stages(num_blocks, widen_at=widen_at, downsample_at=downsample_at)
-        widths = [base_channels * 2 ** sum(index >= at for at in widen_at) for index in range(1, num_blocks + 1)]
-        super().__init__(skeleton, num_classes, in_channels, widths[-1], dropout)
+        super().__init__(skeleton, num_classes, in_channels, stages[-1].out_channels, dropout)
         joints = skeleton.num_joints
         self.input_norm = InputNorm(joints, in_channels)
         self.blocks = nn.ModuleList(
             ProtoGCNBlock(
-                before,
-                width,
-                joints,
-                num_topologies,
-                stride=2 if index in downsample_at else 1,
-                residual=index > 1,
+                stage.in_channels, stage.out_channels, joints, num_topologies, stage.stride, residual=index > 0
             )
-            for index, (before, width) in enumerate(zip([in_channels, *widths[:-1]], widths, strict=True), start=1)
+            for index, stage in enumerate(stages)
         )
-        self.reconstruction = PrototypeReconstruction(widths[-1], num_prototypes)
+        self.reconstruction = PrototypeReconstruction(self.num_features, num_prototypes)
         self.class_memory = ClassMemory(joints * joints, num_classes)
 
     def forward_features(self, clips: Tensor) -> Tensor:
@@ -179,14 +174,6 @@ def _check_width(base_channels: int, num_topologies: int) -> None:
             f"base_channels must be a multiple of num_topologies ({num_topologies}) and at least {least}, "
             f"a channel for each temporal branch; got {base_channels}"
         )
-
-
-def _check_stages(num_blocks: int, **stages: Sequence[int]) -> None:
-    for word, places in stages.items():
-        if len(set(places)) < len(places) or not all(2 <= place <= num_blocks for place in places):
-            raise ValueError(
-                f"{word} names different blocks, counted from 1, of 2 to {num_blocks} (num_blocks); got {list(places)}"
-            )
 
 
 @register_model("protogcn", paper="Liu et al., CVPR 2025", criterion=ClassContrastiveCriterion)

@@ -21,6 +21,8 @@ from protogcn.models.options import check_counts, check_options
 
 Builder = Callable[..., SkeletonClassifier]
 COMMON = ("skeleton", "num_classes", "in_channels")
+# A builder takes the number of persons only where its network depends on it.
+PERSONS = "num_persons"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ _BUILDERS: dict[str, tuple[Builder, ModelInfo]] = {}
 def register_model(name: str, *, paper: str, criterion: type[nn.Module] = CrossEntropy) -> Callable[[Builder], Builder]:
     """Decorator that enters a builder ``(skeleton, num_classes, in_channels, **options)`` into the catalogue.
 
+    A builder that also names ``num_persons`` is told how many persons a clip has at most.
     ``criterion`` is the training loss of the model, called as ``criterion(logits, aux, target)`` on what its
     ``forward_train`` returns. The first line of the builder's docstring is the summary that ``protogcn models`` prints.
 
@@ -56,7 +59,7 @@ def register_model(name: str, *, paper: str, criterion: type[nn.Module] = CrossE
             raise ValueError(
                 f"the builder of {name!r} must take {', '.join(missing)}, as every model of the catalogue does"
             )
-        options = {key: parameter.default for key, parameter in parameters.items() if key not in COMMON}
+        options = {key: parameter.default for key, parameter in parameters.items() if key not in (*COMMON, PERSONS)}
         bare = [key for key, default in options.items() if default is inspect.Parameter.empty]
         if bare:
             raise ValueError(f"the builder of {name!r} must give every option a default; {', '.join(bare)} has none")
@@ -87,6 +90,7 @@ def create_model(
     skeleton: str | Path | Skeleton = "ntu25",
     num_classes: int,
     in_channels: int = 3,
+    num_persons: int = 2,
     **options: Any,
 ) -> SkeletonClassifier:
     """Build a model of the catalogue.
@@ -96,6 +100,8 @@ def create_model(
         skeleton: a layout of the catalogue, a YAML file, or a :class:`graphs.Skeleton`.
         num_classes: size of the classifier.
         in_channels: C of the input clips (3 for x, y, z or x, y, score).
+        num_persons: most persons of a clip, for the networks that normalise every person slot by itself; the others
+            take any number, whatever is said here.
         **options: what :func:`model_info` lists for this model.
 
     Returns:
@@ -106,7 +112,9 @@ def create_model(
     """
     builder, info = _find(name)
     check_options(info.name, builder, options, info.options)
-    check_counts(num_classes=num_classes, in_channels=in_channels)
+    check_counts(num_classes=num_classes, in_channels=in_channels, num_persons=num_persons)
+    if PERSONS in inspect.signature(builder).parameters:
+        options[PERSONS] = num_persons
     return builder(skeleton=get_skeleton(skeleton), num_classes=num_classes, in_channels=in_channels, **options)
 
 

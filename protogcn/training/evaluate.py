@@ -34,6 +34,7 @@ def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> Skele
         skeleton=dataset.pipeline.skeleton,
         num_classes=num_classes,
         in_channels=dataset.pipeline.out_shape[-1],
+        num_persons=dataset.pipeline.out_shape[1],
         **recipe.model.options,
     )
     return model.double() if recipe.trainer.precision == "64-true" else model
