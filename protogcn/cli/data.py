@@ -1,0 +1,73 @@
+"""``protogcn data``: convert data into clip stores, look at them, make synthetic clips."""
+
+import argparse
+from pathlib import Path
+
+from protogcn.cli.verbs import Verbs, add_verb
+
+
+def add_data(verbs: Verbs) -> None:
+    data = verbs.add_parser("data", help="convert data into a clip store, look at one, or make synthetic clips")
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+    prepare = add_verb(actions, "prepare", "convert a data set into a clip store", _prepare)
+    prepare.add_argument("benchmark", help="a name of `protogcn benchmarks`, or own")
+    prepare.add_argument("source", type=Path, help="file or folder of the data; docs/own_data.md lists the formats")
+    prepare.add_argument("store", type=Path, help="folder to write")
+    prepare.add_argument("--skeleton", help="layout of the joints: a name of `protogcn skeletons` or a YAML file")
+    prepare.add_argument("--class-names", type=Path, help="text file with one class name per line")
+    prepare.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+    show = add_verb(actions, "show", "summarise a clip store and verify its checksum", _show)
+    show.add_argument("store", type=Path, help="folder of the store")
+    synthetic = add_verb(actions, "synthetic", "record procedural humans into a clip store", _synthetic)
+    synthetic.add_argument("store", type=Path, help="folder to write")
+    synthetic.add_argument("--skeleton", default="ntu25", help="layout of the joints (default: %(default)s)")
+    synthetic.add_argument("--subjects", type=int, default=12, help="people who perform (default: %(default)s)")
+    synthetic.add_argument("--repetitions", type=int, default=2, help="of each action (default: %(default)s)")
+    synthetic.add_argument("--noise", type=float, default=1.0, help="of the sensor, 0 for none (default: %(default)s)")
+    synthetic.add_argument("--seed", type=int, default=0, help="of everything (default: %(default)s)")
+    synthetic.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+
+
+def _prepare(args: argparse.Namespace, rest: list[str]) -> int:
+    from protogcn.data.prepare import describe, prepare
+
+    store = prepare(
+        args.benchmark,
+        args.source,
+        args.store,
+        skeleton=args.skeleton,
+        class_names=args.class_names,
+        overwrite=args.overwrite,
+    )
+    print(describe(store))
+    return 0
+
+
+def _show(args: argparse.Namespace, rest: list[str]) -> int:
+    from protogcn.data.prepare import describe
+    from protogcn.data.store import ClipStore
+
+    store = ClipStore.open(args.store)
+    print(describe(store))
+    store.verify()
+    print("  checksum  correct")
+    return 0
+
+
+def _synthetic(args: argparse.Namespace, rest: list[str]) -> int:
+    from protogcn.data.prepare import describe
+    from protogcn.data.store_files import check_replaceable
+    from protogcn.data.synthetic import write_synthetic
+
+    check_replaceable(args.store, args.overwrite)
+    store = write_synthetic(
+        args.store,
+        args.skeleton,
+        subjects=args.subjects,
+        repetitions=args.repetitions,
+        noise=args.noise,
+        seed=args.seed,
+        overwrite=args.overwrite,
+    )
+    print(describe(store))
+    return 0

@@ -1,0 +1,118 @@
+"""``protogcn train``, ``test``, ``demo`` and ``results``."""
+
+import argparse
+from pathlib import Path
+
+from protogcn.cli.verbs import Verbs, add_verb
+
+
+def add_train(verbs: Verbs) -> None:
+    train = add_verb(verbs, "train", "train, test and score one stream or several; continues what was cut off", _train)
+    train.epilog = (
+        "Any value of the recipe can be changed: --optimizer.lr=0.05 --trainer.epochs 30 --pipeline.flip 0.5 "
+        "--model.options.base_channels 48 --loss.contrastive_weight 0.3"
+    )
+    train.set_defaults(takes_overrides=True)
+    train.add_argument("recipe", help="a YAML file, such as configs/nw_ucla/protogcn.yaml")
+    which = train.add_mutually_exclusive_group()
+    which.add_argument("--stream", help="one of j b k jm bm km (default: that of the recipe, else j)")
+    which.add_argument("--streams", help="several, such as j,b,k,jm,bm,km; finished ones are skipped")
+    train.add_argument(
+        "--seed", type=int, help="of weights, order and augmentation (default: that of the recipe, else 0)"
+    )
+    train.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: %(default)s)")
+    train.add_argument("--name", help="name of the run's folder instead of the model's")
+    train.add_argument("--fresh", action="store_true", help="start over, removing what the run folder holds")
+    train.add_argument("--accelerator", default="auto", choices=["auto", "cpu", "gpu"], help="(default: %(default)s)")
+    train.add_argument("--devices", type=int, default=1, help="processes per node (default: %(default)s)")
+    train.add_argument("--num-nodes", type=int, default=1, help="nodes, under torchrun or SLURM (default: %(default)s)")
+
+
+def add_evaluation(verbs: Verbs) -> None:
+    test = add_verb(verbs, "test", "test the saved weights of a run again and rewrite its scores", _test)
+    test.add_argument("folder", type=Path, help="run folder, such as runs/nw_ucla/protogcn/j")
+    test.add_argument("--checkpoint", help="last or best (default: as the recipe says)")
+    test.add_argument("--store", help="clip store, where it has moved")
+    test.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    demo = add_verb(
+        verbs, "demo", "train, test and fuse six streams of synthetic clips, from nothing to the table", _demo
+    )
+    demo.add_argument("--out", type=Path, default=Path("demo"), help="folder to write (default: %(default)s)")
+    demo.add_argument("--seed", type=int, default=0, help="of clips and training (default: %(default)s)")
+    results = add_verb(verbs, "results", "write RESULTS.md from the run folders", _results)
+    results.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: %(default)s)")
+    results.add_argument("--out", type=Path, default=Path("RESULTS.md"), help="file to write (default: %(default)s)")
+
+
+def _train(args: argparse.Namespace, overrides: list[str]) -> int:
+    from protogcn.training import streams as several
+    from protogcn.training.processes import is_first, launched, leave_group
+    from protogcn.training.recipe import load_recipe
+    from protogcn.training.run_folder import is_finished, run_folder
+
+    if args.devices < 1 or args.num_nodes < 1:
+        raise ValueError("--devices and --num-nodes must be at least 1")
+    if args.seed is not None:
+        overrides = [*overrides, f"--seed={args.seed}"]
+    names = several.parse_streams(args.streams) if args.streams else [args.stream]
+    recipes = [load_recipe(args.recipe, name, overrides) for name in names]
+    folders = [run_folder(args.runs, recipe, args.name) for recipe in recipes]
+    # Asked before training: from then on a process that has launched others looks as if it were launched itself.
+    first, here = is_first(), launched() or len(recipes) == 1 or args.devices * args.num_nodes == 1
+    for recipe, folder in zip(recipes, folders, strict=True):
+        if first and here:
+            done = is_finished(folder) and not args.fresh
+            print(f"stream {recipe.stream}: {folder}{' is finished' if done else ''}", flush=True)
+        if here:
+            from protogcn.training.fit import Machine, train_stream
+
+            train_stream(recipe, folder, Machine(args.accelerator, args.devices, args.num_nodes), fresh=args.fresh)
+        else:
+            several.train_in_new_process(_without_streams(args), recipe.stream)
+    leave_group()
+    if first:
+        print(several.summary(folders, recipes))
+    return 0
+
+
+def _without_streams(args: argparse.Namespace) -> list[str]:
+    words = list(args.words)
+    for index, word in enumerate(words):
+        if word == "--streams":
+            return words[:index] + words[index + 2 :]
+        if word.startswith("--streams="):
+            return words[:index] + words[index + 1 :]
+    return words
+
+
+def _test(args: argparse.Namespace, rest: list[str]) -> int:
+    import dataclasses
+
+    from protogcn.training.evaluate import test_run
+    from protogcn.training.run_folder import facts, read_config, read_metrics
+
+    recipe = read_config(args.folder)
+    if args.store:
+        recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, store=args.store))
+    before = read_metrics(args.folder) or facts(f"1 x {args.device}")
+    which = args.checkpoint or recipe.evaluation.checkpoint
+    metrics = test_run(args.folder, recipe, which, before, args.device)
+    low, high = metrics.top1_interval
+    print(
+        f"{args.folder}, {which} epoch: top-1 {100 * metrics.top1:.2f} % (95 % interval {100 * low:.2f} to "
+        f"{100 * high:.2f}), top-{metrics.k} {100 * metrics.top5:.2f} %, mean class {100 * metrics.mean_class:.2f} %"
+    )
+    return 0
+
+
+def _demo(args: argparse.Namespace, rest: list[str]) -> int:
+    from protogcn.training.demo import run_demo
+
+    return run_demo(args.out, args.seed)
+
+
+def _results(args: argparse.Namespace, rest: list[str]) -> int:
+    from protogcn.training.results import write_results_page
+
+    print(f"wrote {write_results_page(args.runs, args.out)}")
+    return 0
