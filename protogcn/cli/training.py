@@ -17,6 +17,7 @@ def add_train(verbs: Verbs) -> None:
     which = train.add_mutually_exclusive_group()
     which.add_argument("--stream", help="one of j b k jm bm km (default: that of the recipe, else j)")
     which.add_argument("--streams", help="several, such as j,b,k,jm,bm,km; finished ones are skipped")
+    train.add_argument("--folds", help="all, or some such as 0,1, of a benchmark that averages over folds")
     train.add_argument(
         "--seed", type=int, help="of weights, order and augmentation (default: that of the recipe, else 0)"
     )
@@ -47,7 +48,7 @@ def add_evaluation(verbs: Verbs) -> None:
 def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     from protogcn.training import streams as several
     from protogcn.training.processes import is_first, launched, leave_group
-    from protogcn.training.recipe import load_recipe
+    from protogcn.training.recipe import in_fold, load_recipe
     from protogcn.training.run_folder import is_finished, run_folder
 
     if args.devices < 1 or args.num_nodes < 1:
@@ -56,6 +57,9 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
         overrides = [*overrides, f"--seed={args.seed}"]
     names = several.parse_streams(args.streams) if args.streams else [args.stream]
     recipes = [load_recipe(args.recipe, name, overrides) for name in names]
+    if args.folds:
+        folds = several.parse_folds(args.folds, recipes[0])
+        recipes = [in_fold(recipe, fold) for fold in folds for recipe in recipes]
     folders = [run_folder(args.runs, recipe, args.name) for recipe in recipes]
     # Asked before training: from then on a process that has launched others looks as if it were launched itself.
     first, here = is_first(), launched() or len(recipes) == 1 or args.devices * args.num_nodes == 1
@@ -68,20 +72,21 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
 
             train_stream(recipe, folder, Machine(args.accelerator, args.devices, args.num_nodes), fresh=args.fresh)
         else:
-            several.train_in_new_process(_without_streams(args), recipe.stream)
+            several.train_in_new_process(_without_choice(args), recipe)
     leave_group()
     if first:
         print(several.summary(folders, recipes))
     return 0
 
 
-def _without_streams(args: argparse.Namespace) -> list[str]:
-    words = list(args.words)
-    for index, word in enumerate(words):
-        if word == "--streams":
-            return words[:index] + words[index + 2 :]
-        if word.startswith("--streams="):
-            return words[:index] + words[index + 1 :]
+def _without_choice(args: argparse.Namespace) -> list[str]:
+    """The words of the command line but for the streams and folds, which another process gets one by one."""
+    words: list[str] = []
+    for word in args.words:
+        if words and words[-1] in ("--streams", "--folds"):
+            words.pop()
+        elif not word.startswith(("--streams=", "--folds=")):
+            words.append(word)
     return words
 
 

@@ -18,7 +18,7 @@ from protogcn.evaluation.scores import ScoreFile, save_scores
 from protogcn.models import SkeletonClassifier, create_model, import_models
 from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
 from protogcn.training.recipe import Recipe
-from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, write_json
+from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, count_folds, write_json
 
 # Entries of a checkpoint that are read here, beside those that Lightning reads.
 _CHECKPOINT: dict[str, type] = {"state_dict": dict, "history": list}
@@ -134,6 +134,7 @@ def write_results(folder: Path, recipe: Recipe, dataset: ClipDataset, scores: Te
         "stream": recipe.stream,
         "model": recipe.model.name,
         "seed": recipe.seed,
+        **({"fold": recipe.data.fold} if count_folds(recipe) > 1 else {}),
         "version": __version__,
     }
     names = dataset.store.class_names

@@ -75,11 +75,18 @@ def open_store(recipe: Recipe) -> ClipStore:
 
 
 def split_names(recipe: Recipe) -> tuple[str, str]:
-    """Names of the training and the test split: the recipe's, else the benchmark's."""
+    """Names of the training and the test split: the recipe's, else the fold of the benchmark.
+
+    Raises:
+        ValueError: the benchmark has no such fold.
+    """
     known = get_benchmark(recipe.benchmark) if recipe.benchmark in list_benchmarks() else None
-    train = recipe.data.train or (known.train_split if known else "train")
-    test = recipe.data.test or (known.test_split if known else "test")
-    return train, test
+    folds = known.splits if known else (("train", "test"),)
+    if recipe.data.fold >= len(folds):
+        there = f"0 to {len(folds) - 1}" if len(folds) > 1 else "0 alone"
+        raise ValueError(f"{recipe.benchmark} has the folds {there}; got data.fold {recipe.data.fold}")
+    train, test = folds[recipe.data.fold]
+    return recipe.data.train or train, recipe.data.test or test
 
 
 def make_dataset(recipe: Recipe, store: ClipStore, mode: str) -> ClipDataset:

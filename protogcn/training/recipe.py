@@ -40,6 +40,7 @@ class DataConfig:
         store: folder written by ``protogcn data prepare``.
         train: split to learn from; empty takes the benchmark's.
         test: split to validate and test on; empty takes the benchmark's.
+        fold: which pair of splits, counted from 0, where the benchmark has several (SBU has five, HMDB51 three).
         repeat: passes over the training split that count as one epoch.
         workers: loader processes; 0 loads in the training process, which is best on a few cores.
     """
@@ -47,6 +48,7 @@ class DataConfig:
     store: str = ""
     train: str = ""
     test: str = ""
+    fold: int = 0
     repeat: int = 1
     workers: int = 0
 
@@ -170,7 +172,7 @@ class Recipe:
             (self.trainer, 1, ("epochs", "batch_size", "eval_batch_size", "accumulate")),
             (self.trainer, 0, ("gradient_clip", "patience", "validate_every")),
             (self.data, 1, ("repeat",)),
-            (self.data, 0, ("workers",)),
+            (self.data, 0, ("workers", "fold")),
             (self.optimizer, 0, ("lr", "weight_decay", "momentum")),
             (self.schedule, 0, ("warmup_epochs", "gamma")),
         ):
@@ -208,6 +210,11 @@ def load_recipe(path: str | Path, stream: str | None = None, overrides: Sequence
     merged = merge(content, _stream_part(by_stream, stream, path))
     merged["stream"] = stream
     return parse_recipe(merged, path, overrides)
+
+
+def in_fold(recipe: Recipe, fold: int) -> Recipe:
+    """The recipe for another fold of its benchmark."""
+    return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, fold=fold))
 
 
 def find_recipe(path: str | Path) -> Path:

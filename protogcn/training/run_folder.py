@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from graphs.messages import unknown
+from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.training.recipe import Recipe, parse_recipe, read_yaml
 
 CONFIG = "config.yaml"
@@ -23,15 +24,26 @@ CHECKPOINTS = "checkpoints"
 
 
 def run_folder(root: str | Path, recipe: Recipe, name: str | None = None) -> Path:
-    """``<root>/<benchmark>/<model>/<stream>[-s<seed>]``; seed 0 has no suffix, ``name`` replaces the model's name.
+    """``<root>/<benchmark>/<model>/<stream>[-f<fold>][-s<seed>]``.
+
+    Benchmarks of one pair of splits have no fold, seed 0 has no suffix, ``name`` replaces the model's name.
 
     Raises:
         ValueError: ``name`` is no plain name.
     """
     if name is not None and (not name or "/" in name or name.startswith(".")):
         raise ValueError(f"--name names a folder and must be a plain name, got {name!r}")
-    suffix = f"-s{recipe.seed}" if recipe.seed else ""
+    suffix = f"-f{recipe.data.fold}" if count_folds(recipe) > 1 else ""
+    suffix += f"-s{recipe.seed}" if recipe.seed else ""
     return Path(root) / recipe.benchmark / (name or recipe.model.name) / f"{recipe.stream}{suffix}"
+
+
+def count_folds(recipe: Recipe) -> int:
+    """Pairs of splits over which the recipe's benchmark averages; 1 for own data and for splits that are named."""
+    named = recipe.data.train or recipe.data.test
+    if named or recipe.benchmark not in list_benchmarks():
+        return 1
+    return len(get_benchmark(recipe.benchmark).splits)
 
 
 def is_finished(folder: Path) -> bool:
