@@ -72,15 +72,14 @@ def summary(folders: Sequence[Path], recipes: Sequence[Recipe]) -> str:
     folds = f", mean of {len(by_fold)} folds" if len(by_fold) > 1 else ""
     if folds:
         lines += [_line(stream, statistics.mean(values), folds[2:]) for stream, values in singles.items()]
-    if len(singles) > 1:
+    # A fold in which a stream is missing cannot be fused, and a mean over the others would be another figure.
+    if len(singles) > 1 and all(len(members) == len(singles) for members in by_fold.values()):
         preset = get_preset("protogcn")
         fused = []
         for members in by_fold.values():
             streams, parts = zip(*members, strict=True)
-            weights = preset.weights(streams)
-            fused.append(fuse(parts, weights=weights, rule=preset.rule).metrics.top1 if len(parts) > 1 else 0.0)
-        if all(fused):
-            lines.append(_line("all", statistics.mean(fused), f"fused by {preset.rule}{folds}"))
+            fused.append(fuse(parts, weights=preset.weights(streams), rule=preset.rule).metrics.top1)
+        lines.append(_line("all", statistics.mean(fused), f"fused by {preset.rule}{folds}"))
     return "\n".join(lines)
 
 
