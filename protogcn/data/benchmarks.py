@@ -8,6 +8,7 @@ from types import MappingProxyType
 from graphs.messages import unknown
 from protogcn.data import class_names
 from protogcn.data.published import published_results
+from protogcn.data.readers.packed import NO_RULES, PackedRules
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class Benchmark:
         class_names: in label order, or None where they come with the data only.
         model_skeleton: layout after the default protocol, as the network sees it.
         split_sizes: clips in (train, test) of the usual pair, where they are known.
-        train_subjects: performers of the training split, where a source tells performers and not splits.
+        packed: what a packed file of it does not say itself: performers of the training split, folds, units.
         published: model -> stream (``j b k jm bm km``) or fusion (``"2" "4" "6"``, see :mod:`protogcn.data.published`)
             -> top-1 in percent.
         published_sources: model -> where its numbers were read.
@@ -47,7 +48,7 @@ class Benchmark:
     class_names: tuple[str, ...] | None = None
     model_skeleton: str = ""
     split_sizes: tuple[int, int] | None = None
-    train_subjects: tuple[int, ...] = ()
+    packed: PackedRules = NO_RULES
     published: Mapping[str, Mapping[str, float]] = field(init=False, repr=False)
     published_sources: Mapping[str, str] = field(init=False, repr=False)
 
@@ -178,7 +179,7 @@ _ALL = (
         citation="Chen et al., UTD-MHAD: A Multimodal Dataset for Human Action Recognition, ICIP 2015",
         class_names=class_names.UTD_MHAD,
         split_sizes=(431, 430),
-        train_subjects=(1, 3, 5, 7),
+        packed=PackedRules(train_subjects=(1, 3, 5, 7)),
     ),
     Benchmark(
         name="msr_action3d",
@@ -192,7 +193,7 @@ _ALL = (
         source="msr_action3d.npz (packed arrays, see docs/own_data.md)",
         citation="Li et al., Action Recognition Based on A Bag of 3D Points, CVPRW 2010",
         class_names=class_names.MSR_ACTION3D,
-        train_subjects=(1, 3, 5, 7, 9),
+        packed=PackedRules(train_subjects=(1, 3, 5, 7, 9)),
     ),
     Benchmark(
         name="utkinect",
@@ -206,7 +207,7 @@ _ALL = (
         source="utkinect.npz (packed arrays, see docs/own_data.md)",
         citation="Xia et al., View Invariant Human Action Recognition Using Histograms of 3D Joints, CVPRW 2012",
         class_names=class_names.UTKINECT,
-        train_subjects=(1, 2, 3, 4, 5),
+        packed=PackedRules(train_subjects=(1, 2, 3, 4, 5)),
     ),
     Benchmark(
         name="sbu",
@@ -220,6 +221,12 @@ _ALL = (
         source="sbu_interaction.npz (packed arrays, see docs/own_data.md)",
         citation="Yun et al., Two-person Interaction Detection Using Body-Pose Features and MIL, CVPRW 2012",
         class_names=class_names.SBU,
+        packed=PackedRules(
+            scale=(-2.56, -1.92, 1.28),
+            offset=(1.28, 0.96, 0.0),
+            unit_note="metres in the frame of the camera, y up: x = 1.28 - 2.56 x, y = 0.96 - 1.92 y, z = 1.28 z "
+            "of the normalised numbers in the file (its bones keep their lengths within 1 % then)",
+        ),
     ),
     Benchmark(
         name="penn_action",

@@ -12,7 +12,7 @@ from protogcn.data import store_files
 from protogcn.data.benchmarks import Benchmark, get_benchmark
 from protogcn.data.readers.folder import read_folder
 from protogcn.data.readers.nw_ucla import read_nw_ucla
-from protogcn.data.readers.packed import read_packed
+from protogcn.data.readers.packed import NO_RULES, read_packed
 from protogcn.data.readers.pyskl import read_pyskl
 from protogcn.data.readers.source import ClipSource
 from protogcn.data.readers.table import read_table
@@ -145,8 +145,8 @@ def _read(source: Path, request: _Request) -> ClipSource:
     if suffix in (".csv", ".tsv"):
         return read_table(source, request.skeleton, class_names=names)
     if suffix == ".npz":
-        subjects = known.train_subjects if known else ()
-        return read_packed(source, class_names=names, channels=request.channels, train_subjects=subjects)
+        rules = known.packed if known else NO_RULES
+        return read_packed(source, class_names=names, channels=request.channels, rules=rules)
     raise ValueError(
         f"{source} is of no format that is read; expected "
         + (known.source if known else "an .npz file, a .csv table, a .pkl of PYSKL annotations")

@@ -148,28 +148,3 @@ def test_description(tmp_path):
         "x.pkl",
     ):
         assert part in text
-
-
-@pytest.mark.parametrize(
-    ("name", "file", "clips", "splits"),
-    [
-        ("nw_ucla", "nw_ucla", 1484, {"train": 1020, "test": 464}),
-        ("utd_mhad", "utd_mhad", 861, {"train": 431, "test": 430}),
-        ("msr_action3d", "msr_action3d", 566, {"train": 291, "test": 275}),
-        ("utkinect", "utkinect", 199, {"train": 100, "test": 99}),
-        ("penn_action", "penn_action_2d", 2326, {"train": 1258, "test": 1068}),
-    ],
-)
-def test_real_data(tmp_path, shared_data, name, file, clips, splits):
-    store = prepare(name, shared_data / f"{file}.npz", tmp_path / "store")
-    assert len(store) == clips and {key: len(rows) for key, rows in store.splits.items()} == splits
-    store.verify()
-    assert "clips" in describe(store)
-
-
-def test_real_two_person_data(tmp_path, shared_data):
-    store = prepare("sbu", shared_data / "sbu_interaction.npz", tmp_path / "store")
-    assert len(store) == 282 and set(store.persons.tolist()) == {2} and len(store.splits) == 10
-    with np.load(shared_data / "sbu_interaction.npz") as arrays:
-        joints, stop = arrays["joints"], arrays["offsets"][1]
-    np.testing.assert_array_equal(store[0].keypoints[1], joints[:stop, 1])

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from graphs.skeleton import Skeleton
 from protogcn.data.readers.folder import read_folder
 from protogcn.data.readers.nw_ucla import read_nw_ucla
-from protogcn.data.readers.packed import read_packed
+from protogcn.data.readers.packed import PackedRules, read_packed
 from protogcn.data.readers.pyskl import read_pyskl
 from protogcn.data.readers.table import read_table
 from protogcn.data.store import write_store
@@ -369,7 +369,7 @@ def test_packed_one_person_entries_and_names(tmp_path):
 )
 def test_packed_splits(tmp_path, arrays, expected):
     path = packed(tmp_path, keypoints=normal(3, 2, 4, 3), labels=[0, 0, 0], **arrays)
-    assert read_packed(path, train_subjects=(3,)).splits == expected
+    assert read_packed(path, rules=PackedRules(train_subjects=(3,))).splits == expected
 
 
 def test_packed_channels_follow_the_hint_and_pixels_their_image(tmp_path):
