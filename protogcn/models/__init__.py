@@ -1,5 +1,6 @@
 """Networks for skeleton clips (N, M, T, V, C): ``create_model("protogcn", skeleton="ntu25", num_classes=60)``."""
 
+from protogcn.models import ctrgcn as _ctrgcn
 from protogcn.models import protogcn as _protogcn
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.registry import (
@@ -24,4 +25,4 @@ __all__ = [
 ]
 
 # Importing a model's file enters it into the catalogue.
-_CATALOGUE = (_protogcn,)
+_CATALOGUE = (_ctrgcn, _protogcn,)
