@@ -88,13 +88,69 @@ class ClassContrastiveCriterion(CrossEntropy):
         correct = functional.one_hot(target, classes) * (logits.detach().argmax(1) == target).unsqueeze(1)
         correct = correct.to(embedding.dtype)
         total, count = embedding.T @ correct, correct.sum(0)
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            from torch.distributed.nn.functional import all_reduce
-
-            total, count = all_reduce(total), all_reduce(count)
+        total, count = summed_over_processes(total), summed_over_processes(count)
         fresh = self.momentum * memory + (1 - self.momentum) * total / (count + EPSILON)
         return torch.where(count > 0, fresh, memory)
 
 
 def _unit(vectors: Tensor, dim: int) -> Tensor:
     return vectors / (torch.linalg.vector_norm(vectors, dim=dim, keepdim=True) + EPSILON)
+
+
+class InformationBottleneckCriterion(CrossEntropy):
+    """Cross entropy plus InfoGCN's bounds on the latent code (sections 3.1 and 3.2 of the paper).
+
+    The mean code of each class of the batch is pulled to the prior of that class, and the mean code of the batch to
+    zero. In training mode both means are taken over all processes, so that their number does not change the loss.
+
+    Args:
+        class_mean_weight: of the mean squared distance between class means and their priors (lambda 2).
+        mean_norm_weight: of the norm of the mean code (lambda 1).
+        label_smoothing: of the cross entropy on the logits.
+    """
+
+    def __init__(
+        self, class_mean_weight: float = 0.1, mean_norm_weight: float = 1e-4, label_smoothing: float = 0.1
+    ) -> None:
+        super().__init__(label_smoothing)
+        for word, value in (("class_mean_weight", class_mean_weight), ("mean_norm_weight", mean_norm_weight)):
+            if value < 0:
+                raise ValueError(f"{word} must be at least 0, got {value}")
+        self.class_mean_weight = class_mean_weight
+        self.mean_norm_weight = mean_norm_weight
+
+    def forward(self, logits: Tensor, aux: dict[str, Any], target: Tensor) -> dict[str, Tensor]:
+        """Loss terms.
+
+        Args:
+            logits: (N, num_classes).
+            aux: ``latent`` (N, F) and ``prior`` (num_classes, F), from ``InfoGCN.forward_train``.
+            target: (N,) class indices.
+        """
+        terms = super().forward(logits, aux, target)
+        prior = aux["prior"]
+        latent = aux["latent"].to(prior.dtype)
+        total = torch.zeros_like(prior).index_add(0, target, latent)
+        count = prior.new_zeros(len(prior)).index_add(0, target, prior.new_ones(len(target)))
+        if self.training:
+            total, count = summed_over_processes(total), summed_over_processes(count)
+        means = total / count.clamp(min=1).unsqueeze(1)
+        present = (count > 0).to(prior.dtype)
+        distance = (means - prior).square().mean(1) @ present / present.sum()
+        norm = torch.linalg.vector_norm(total.sum(0) / count.sum())
+        loss = terms["loss"] + self.class_mean_weight * distance + self.mean_norm_weight * norm
+        return {
+            **terms,
+            "loss": loss,
+            "class_mean_distance": distance.detach(),
+            "latent_mean_norm": norm.detach(),
+        }
+
+
+def summed_over_processes(values: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, which gradients flow through; the tensor itself where there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        from torch.distributed.nn.functional import all_reduce
+
+        return all_reduce(values)
+    return values

@@ -1,0 +1,329 @@
+"""InfoGCN (Chi et al., InfoGCN: Representation Learning for Human Skeleton-based Action Recognition, CVPR 2022).
+
+Attention draws the topology of every frame, and an information bottleneck pulls the latent code of each class towards
+a prior of its own.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from graphs.adjacency import k_mode
+from graphs.layouts import get_skeleton
+from graphs.skeleton import Skeleton
+from protogcn.models.base import CONV, NORM, SkeletonClassifier, conv1x1, joined, shortcut
+from protogcn.models.layers.branches import BranchedTemporal
+from protogcn.models.layers.stages import plan_stages
+from protogcn.models.losses import InformationBottleneckCriterion
+from protogcn.models.options import check_counts
+from protogcn.models.registry import register_model
+
+PARTS = ("weight", "bias")
+# A query or key has an eighth of the channels of its block's input.
+REDUCTION = 8
+LARGEST_DEVIATION = 100.0
+# The released graphs: the tree of NTU hangs on the middle of the spine, that of NW-UCLA is read from parent to child.
+RELEASED_TREES = {"ntu25": "ntu25_infogcn", "ntu25_pyskl": "ntu25_infogcn", "ntu25_infogcn": "ntu25_infogcn"}
+RELEASED_TRANSPOSED = ("ucla20",)
+
+
+def mode_matrix(skeleton: Skeleton, k: int, compat: str | None = None) -> Tensor:
+    """The matrix (V, V) that gives the k-th mode of a pose: each joint minus its k-th ancestor, if it has one.
+
+    Raises:
+        ValueError: k is no positive integer, or nothing was released for the layout.
+    """
+    if isinstance(k, int) and k == 0:
+        raise ValueError(
+            "k=0 subtracts every joint from itself and leaves nothing to learn from: give k=1 for bones, k=2 for "
+            f"vectors from the grandparent, k={skeleton.num_joints} for joints as they are"
+        )
+    check_counts(k=k)
+    if compat and skeleton.name not in (*RELEASED_TREES, *RELEASED_TRANSPOSED):
+        known = ", ".join((*RELEASED_TREES, *RELEASED_TRANSPOSED))
+        raise ValueError(f"compat={compat!r} is about the released graphs of {known}; {skeleton.name} has none")
+    tree = get_skeleton(RELEASED_TREES.get(skeleton.name, skeleton))
+    return torch.from_numpy(k_mode(tree, k, towards_children=bool(compat) and skeleton.name in RELEASED_TRANSPOSED))
+
+
+class ModeEmbedding(nn.Module):
+    """The k-th mode of each pose, embedded joint by joint, with a learned position, normalised per person and joint.
+
+    A clip of fewer persons is filled up with persons of zeros, which is what an absent person is in the data.
+
+    Shapes: (N, M, T, V, C_in) -> (N * num_persons, C, T, V), channels innermost in memory.
+    """
+
+    def __init__(self, modes: Tensor, num_persons: int, in_channels: int, channels: int) -> None:
+        super().__init__()
+        joints = len(modes)
+        self.num_persons = num_persons
+        self.modes: Tensor
+        self.register_buffer("modes", modes.to(torch.get_default_dtype()), persistent=False)
+        self.embedding = nn.Linear(in_channels, channels)
+        self.position = nn.Parameter(torch.randn(1, joints, channels))
+        self.norm = nn.BatchNorm1d(num_persons * joints * channels)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        samples, persons, frames, joints, _ = clips.shape
+        if persons > self.num_persons:
+            raise ValueError(
+                f"the model was built for {self.num_persons} persons at most and got {persons}: build it with "
+                f"num_persons={persons}, or keep the first ones by clips[:, :{self.num_persons}]"
+            )
+        if persons < self.num_persons:
+            clips = functional.pad(clips, (0, 0, 0, 0, 0, 0, 0, self.num_persons - persons))
+        # Differences of neighbouring joints are small beside the joints: reduced precision would lose them.
+        with torch.autocast(clips.device.type, enabled=False):
+            modes = clips.permute(0, 2, 1, 4, 3).to(self.modes.dtype) @ self.modes.T
+        embedded = self.embedding(modes.transpose(3, 4)) + self.position
+        normed = self.norm(embedded.view(samples * frames, -1))
+        by_person = normed.view(samples, frames, self.num_persons, joints, -1).transpose(1, 2)
+        return by_person.reshape(samples * self.num_persons, frames, joints, -1).permute(0, 3, 1, 2)
+
+
+class AttentionGraphConv(nn.Module):
+    """Graph convolution whose topology is self-attention between the joints of a frame, times a learned matrix.
+
+    For each of H heads ``A = softmax(Q K^T / sqrt(d)) * S`` and ``out = sum_h A_h x W_h + b_h`` (section 3.3). The
+    convolutions of all heads are one, ahead of the topology: same numbers, as both are linear.
+
+    Shapes: (N, C_in, T, V) -> (N, C_out, T, V).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, skeleton: Skeleton, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.width = in_channels // REDUCTION
+        self.pre_norm = nn.LayerNorm(in_channels)
+        self.query_key = nn.Linear(in_channels, 2 * num_heads * self.width)
+        identity = skeleton.adjacency("identity", num_topologies=num_heads)
+        self.topology = nn.Parameter(torch.from_numpy(identity).to(torch.get_default_dtype()))
+        self.heads = conv1x1(in_channels, num_heads * out_channels)
+        self.norm = nn.BatchNorm2d(out_channels)
+        self.down = shortcut(in_channels, out_channels)
+        self._initialise(out_channels)
+
+    def _initialise(self, out_channels: int) -> None:
+        nn.init.normal_(self.query_key.weight)
+        nn.init.normal_(
+            self.heads.weight, std=math.sqrt(2 / (self.heads.weight.shape[1] * out_channels * self.num_heads))
+        )
+        nn.init.zeros_(self.heads.bias)
+        # The graph branch starts switched off.
+        nn.init.constant_(self.norm.weight, 1e-6)
+        initialise_shortcut(self.down)
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention = self.attention(x) * self.topology
+        features = functional.conv2d(x, self.heads.weight).permute(0, 2, 3, 1)
+        features = features.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
+        mixed = attention.transpose(2, 3).flatten(3) @ features.flatten(2, 3)
+        mixed = mixed + self.heads.bias.view(self.num_heads, -1).sum(0)
+        return functional.relu(self.norm(mixed.permute(0, 3, 1, 2)) + self.down(x))
+
+    def attention(self, x: Tensor) -> Tensor:
+        """Features (N, C_in, T, V) to what each joint attends to, (N, T, H, V, V), rows summing to one."""
+        projected = self.query_key(self.pre_norm(x.permute(0, 2, 3, 1)))
+        query, key = projected.unflatten(-1, (2, self.num_heads, self.width)).permute(3, 0, 1, 4, 2, 5).unbind(0)
+        return torch.softmax(query @ key.transpose(-1, -2) * self.width**-0.5, -1)
+
+
+class InfoGCNBlock(nn.Module):
+    """Graph convolution, temporal unit and residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
+
+    def __init__(self, in_channels: int, out_channels: int, skeleton: Skeleton, num_heads: int, stride: int) -> None:
+        super().__init__()
+        self.graph = AttentionGraphConv(in_channels, out_channels, skeleton, num_heads)
+        self.temporal = BranchedTemporal(out_channels, out_channels, stride, activation=True)
+        self.residual = shortcut(in_channels, out_channels, stride)
+        initialise_shortcut(self.residual)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.temporal(self.graph(x)) + self.residual(x))
+
+
+def initialise_shortcut(path: nn.Module) -> None:
+    """Draw the convolution of a residual path as He et al. 2015 do for its outputs; its bias starts at zero."""
+    if isinstance(path, nn.Sequential):
+        nn.init.kaiming_normal_(path[0].weight, mode="fan_out")
+        nn.init.zeros_(path[0].bias)
+
+
+class InfoGCN(SkeletonClassifier):
+    """The network; see :func:`infogcn` for its options.
+
+    :meth:`forward` classifies the mean of the latent code, :meth:`forward_train` a sample of it.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        num_classes: int,
+        in_channels: int,
+        num_persons: int,
+        modes: Tensor,
+        num_heads: int,
+        noise_ratio: float,
+        prior_gain: float,
+        base_channels: int,
+        num_blocks: int,
+        widen_at: Sequence[int],
+        downsample_at: Sequence[int],
+        dropout: float,
+    ) -> None:
+        stages = plan_stages(base_channels, base_channels, num_blocks, widen_at, downsample_at)
+        features = stages[-1].out_channels
+        super().__init__(skeleton, num_classes, in_channels, features, dropout)
+        self.noise_ratio = noise_ratio
+        self.prior_gain = prior_gain
+        self.input = ModeEmbedding(modes, num_persons, in_channels, base_channels)
+        self.blocks = nn.ModuleList(
+            InfoGCNBlock(stage.in_channels, stage.out_channels, skeleton, num_heads, stage.stride) for stage in stages
+        )
+        self.hidden, self.mean, self.spread = (nn.Linear(features, features) for _ in range(3))
+        for linear in (self.hidden, self.mean, self.spread):
+            nn.init.xavier_uniform_(linear.weight, math.sqrt(2))
+        self.prior: Tensor
+        self.register_buffer("prior", self._draw_prior())
+
+    def _make_classifier(self, num_classes: int) -> nn.Linear:
+        classifier = nn.Linear(self.num_features, num_classes)
+        nn.init.normal_(classifier.weight, std=math.sqrt(2 / num_classes))
+        return classifier
+
+    def _draw_prior(self) -> Tensor:
+        return nn.init.orthogonal_(torch.empty(self.num_classes, self.num_features), self.prior_gain)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Replace classifier and class prior by fresh ones of another size; the backbone keeps its weights."""
+        super().reset_classifier(num_classes)
+        self.prior = self._draw_prior().to(self.prior)
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        self.check_input(clips)
+        x = self.input(clips)
+        for block in self.blocks:
+            x = block(x)
+        return x.unflatten(0, (clips.shape[0], -1))
+
+    def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
+        """Features (N, M, num_features, T', V) to logits (N, num_classes), or to latent means (N, num_features)."""
+        mean = self.mean(self._pool(features))
+        return mean if pre_logits else self.classifier(mean)
+
+    def forward_train(self, clips: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of a sampled latent code, and what the information bottleneck needs.
+
+        In training mode the code is ``mean + exp(noise_ratio * spread) * noise``, standard normal noise drawn from the
+        global generator; in evaluation mode it is the mean.
+
+        Returns:
+            Logits (N, num_classes) and a dict of the code ``latent``, its ``latent_mean`` and ``latent_spread``, each
+            (N, num_features), and the ``prior`` buffer (num_classes, num_features).
+        """
+        pooled = self._pool(self.forward_features(clips))
+        mean, spread = self.mean(pooled), self.spread(pooled)
+        latent = mean
+        if self.training:
+            deviation = torch.exp(self.noise_ratio * spread).clamp(max=LARGEST_DEVIATION)
+            latent = mean + deviation * torch.randn_like(mean)
+        aux = {"latent": latent, "latent_mean": mean, "latent_spread": spread, "prior": self.prior}
+        return self.classifier(latent), aux
+
+    def _pool(self, features: Tensor) -> Tensor:
+        return self.dropout(functional.relu(self.hidden(features.mean((3, 4)).mean(1))))
+
+    def typed_blocks(self) -> list[InfoGCNBlock]:
+        """The blocks under their own type, which a ModuleList hides."""
+        return [block for block in self.blocks if isinstance(block, InfoGCNBlock)]
+
+    def official_entries(self) -> dict[str, tuple[str, ...]]:
+        entries = joined("input.embedding", "to_joint_embedding", PARTS)
+        entries |= joined("input.norm", "data_bn", NORM)
+        entries["input.position"] = ("pos_embedding",)
+        for index, block in enumerate(self.typed_blocks()):
+            own, official = f"blocks.{index}", f"l{index + 1}"
+            graph, heads = block.graph, [f"{official}.agcn.conv_d.{head}" for head in range(block.graph.num_heads)]
+            entries |= joined(f"{own}.graph.pre_norm", f"{official}.agcn.attn.ln", PARTS)
+            entries |= joined(f"{own}.graph.query_key", f"{official}.agcn.attn.to_qk", PARTS)
+            entries[f"{own}.graph.topology"] = (f"{official}.agcn.shared_topology",)
+            entries |= joined(f"{own}.graph.heads", heads, CONV)
+            entries |= joined(f"{own}.graph.norm", f"{official}.agcn.bn", NORM)
+            if isinstance(graph.down, nn.Sequential):
+                entries |= joined(f"{own}.graph.down.0", f"{official}.agcn.down.0", CONV)
+                entries |= joined(f"{own}.graph.down.1", f"{official}.agcn.down.1", NORM)
+            entries |= block.temporal.official_entries(f"{own}.temporal", f"{official}.tcn")
+            if isinstance(block.residual, nn.Sequential):
+                entries |= joined(f"{own}.residual.0", f"{official}.residual.conv", CONV)
+                entries |= joined(f"{own}.residual.1", f"{official}.residual.bn", NORM)
+        for own, official in (("hidden", "fc"), ("mean", "fc_mu"), ("spread", "fc_logvar"), ("classifier", "decoder")):
+            entries |= joined(own, official, PARTS)
+        return entries
+
+
+@register_model("infogcn", paper="Chi et al., CVPR 2022", criterion=InformationBottleneckCriterion)
+def infogcn(
+    skeleton: Skeleton,
+    num_classes: int,
+    in_channels: int = 3,
+    num_persons: int = 2,
+    *,
+    k: int = 1,
+    compat: Literal["infogcn"] | None = None,
+    num_heads: int = 3,
+    noise_ratio: float = 0.5,
+    prior_gain: float = 3.0,
+    base_channels: int = 64,
+    num_blocks: int = 9,
+    widen_at: Sequence[int] = (4, 7),
+    downsample_at: Sequence[int] = (4, 7),
+    dropout: float = 0.0,
+) -> InfoGCN:
+    """Attention-drawn topologies and a latent code that an information bottleneck shapes.
+
+    Args:
+        skeleton: layout of the clips. The k-th mode follows its bone tree; for NTU the tree of the released network,
+            which hangs on the middle of the spine.
+        num_classes: size of the classifier.
+        in_channels: C of the clips.
+        num_persons: most persons of a clip.
+        k: mode of the input representation, I - P^k with P from each joint to its parent: 1 for bones, 2 for vectors
+            from the grandparent, large (8 for NTU, 7 for NW-UCLA) for joints as they are.
+        compat: ``"infogcn"`` for the graphs as released: on NW-UCLA each joint minus the sum of its k-th generation of
+            descendants. Weights trained by the released code need it there; on NTU it changes nothing.
+        num_heads: H, attention heads.
+        noise_ratio: the standard deviation of the latent noise is exp(noise_ratio * spread); 0.5 makes the spread a
+            log-variance.
+        prior_gain: norm of the orthogonal class priors. With more classes than features, their columns are orthogonal.
+        base_channels: width of the first blocks.
+        num_blocks: depth; blocks are counted from 1.
+        widen_at: blocks that double the channels.
+        downsample_at: blocks that halve the frame rate.
+        dropout: of the hidden layer in front of the latent code.
+    """
+    check_counts(num_heads=num_heads)
+    for word, value in (("noise_ratio", noise_ratio), ("prior_gain", prior_gain)):
+        if value < 0:
+            raise ValueError(f"{word} must be at least 0, got {value}")
+    if base_channels < REDUCTION:
+        raise ValueError(f"base_channels must be at least {REDUCTION}, a channel for each query; got {base_channels}")
+    return InfoGCN(
+        skeleton,
+        num_classes,
+        in_channels,
+        num_persons,
+        mode_matrix(skeleton, k, compat),
+        num_heads,
+        noise_ratio,
+        prior_gain,
+        base_channels,
+        num_blocks,
+        tuple(widen_at),
+        tuple(downsample_at),
+        dropout,
+    )
