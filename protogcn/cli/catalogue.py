@@ -70,7 +70,9 @@ def _benchmarks(args: argparse.Namespace, rest: list[str]) -> int:
 
     if args.name:
         known = get_benchmark(args.name)
-        print(f"{known.name}: {known.title}, {known.num_classes} classes, {known.skeleton}, splits {known.splits}")
+        pairs = [f"{train} / {test}" for train, test in known.splits]
+        folds = f"{pairs[0]} to {pairs[-1]} ({len(pairs)} folds)" if len(pairs) > 1 else pairs[0]
+        print(f"{known.name}: {known.title}, {known.num_classes} classes, {known.skeleton}, splits {folds}")
         print(f"data: {known.source}\ncite: {known.citation}\n")
         for model, numbers in known.published.items():
             figures = "  ".join(f"{key} {value:.2f}" for key, value in numbers.items())

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from graphs.messages import unknown
 from protogcn.data import class_names
 from protogcn.data.published import published_results
-from protogcn.data.readers.packed import NO_RULES, PackedRules
+from protogcn.data.readers.packed_rules import NO_RULES, RULES, PackedRules
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +48,13 @@ class Benchmark:
     class_names: tuple[str, ...] | None = None
     model_skeleton: str = ""
     split_sizes: tuple[int, int] | None = None
-    packed: PackedRules = NO_RULES
+    packed: PackedRules = field(init=False, repr=False)
     published: Mapping[str, Mapping[str, float]] = field(init=False, repr=False)
     published_sources: Mapping[str, str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model_skeleton", self.model_skeleton or self.skeleton)
+        object.__setattr__(self, "packed", RULES.get(self.name, NO_RULES))
         results = published_results(self.name)
         top1 = {model: MappingProxyType(result.top1) for model, result in results.items()}
         sources = {model: result.source for model, result in results.items()}
@@ -90,7 +91,17 @@ def _ntu(name: str, classes: int, split: str, way: str, sizes: tuple[int, int]) 
     )
 
 
-def _poses(name: str, title: str, classes: int, file: str, citation: str, folds: int = 0, graph: str = "") -> Benchmark:
+def _poses(
+    name: str,
+    title: str,
+    classes: int,
+    file: str,
+    citation: str,
+    *,
+    folds: int = 0,
+    graph: str = "",
+    names: tuple[str, ...] | None = None,
+) -> Benchmark:
     """A video data set with HRNet poses in the PYSKL format."""
     splits = tuple((f"train{i}", f"test{i}") for i in range(1, folds + 1))
     return Benchmark(
@@ -100,14 +111,49 @@ def _poses(name: str, title: str, classes: int, file: str, citation: str, folds:
         skeleton="coco17",
         channels="xys",
         splits=splits or (("train", "val"),),
-        protocol="protogcn_2d",
+        protocol="protogcn_2d" if graph else "pyskl_2d",
         reader="pyskl",
         source=f"{file} (PYSKL annotations)",
         citation=citation,
+        class_names=names,
         model_skeleton=graph,
     )
 
 
+def _packed(
+    name: str,
+    title: str,
+    skeleton: str,
+    citation: str,
+    names: tuple[str, ...],
+    *,
+    splits: tuple[tuple[str, str], ...] = (("train", "test"),),
+    split_sizes: tuple[int, int],
+    channels: str = "xyz",
+) -> Benchmark:
+    """A small set in one file of arrays."""
+    return Benchmark(
+        name=name,
+        title=title,
+        num_classes=len(names),
+        skeleton=skeleton,
+        channels=channels,
+        splits=splits,
+        protocol="protogcn_3d" if channels == "xyz" else "pyskl_2d",
+        reader="packed",
+        source="one .npz file of packed arrays (docs/own_data.md)",
+        citation=citation,
+        class_names=names,
+        split_sizes=split_sizes,
+    )
+
+
+def _folds(count: int) -> tuple[tuple[str, str], ...]:
+    return tuple((f"fold{i}_train", f"fold{i}_test") for i in range(count))
+
+
+_LI_2010 = "Li et al., Action Recognition Based on A Bag of 3D Points, CVPRW 2010"
+_XIA_2012 = "Xia et al., View Invariant Human Action Recognition Using Histograms of 3D Joints, CVPRW 2012"
 _ALL = (
     _ntu("ntu60_xsub", 60, "xsub", "cross-subject", (40091, 16487)),
     _ntu("ntu60_xview", 60, "xview", "cross-view", (37646, 18932)),
@@ -120,6 +166,7 @@ _ALL = (
         "k400_hrnet.pkl with the key points inside",
         "Kay et al., The Kinetics Human Action Video Dataset, 2017",
         graph="coco20",
+        names=class_names.KINETICS_400,
     ),
     _poses(
         "finegym",
@@ -150,6 +197,7 @@ _ALL = (
         "hmdb51_hrnet.pkl",
         "Kuehne et al., HMDB: A Large Video Database for Human Motion Recognition, ICCV 2011",
         folds=3,
+        names=class_names.HMDB51,
     ),
     _poses(
         "ucf101",
@@ -158,6 +206,7 @@ _ALL = (
         "ucf101_hrnet.pkl",
         "Soomro et al., UCF101: A Dataset of 101 Human Actions Classes From Videos in The Wild, 2012",
         folds=3,
+        names=class_names.UCF101,
     ),
     _poses(
         "diving48",
@@ -166,81 +215,65 @@ _ALL = (
         "diving48_hrnet.pkl",
         "Li et al., RESOUND: Towards Action Recognition without Representation Bias, ECCV 2018",
     ),
-    Benchmark(
-        name="utd_mhad",
-        title="UTD-MHAD, cross-subject",
-        num_classes=27,
-        skeleton="utd20",
-        channels="xyz",
-        splits=(("train", "test"),),
-        protocol="protogcn_3d",
-        reader="packed",
-        source="utd_mhad.npz (packed arrays, see docs/own_data.md)",
-        citation="Chen et al., UTD-MHAD: A Multimodal Dataset for Human Action Recognition, ICIP 2015",
-        class_names=class_names.UTD_MHAD,
+    _packed(
+        "utd_mhad",
+        "UTD-MHAD, cross-subject",
+        "utd20",
+        "Chen et al., UTD-MHAD: A Multimodal Dataset for Human Action Recognition, ICIP 2015",
+        class_names.UTD_MHAD,
         split_sizes=(431, 430),
-        packed=PackedRules(train_subjects=(1, 3, 5, 7)),
     ),
-    Benchmark(
-        name="msr_action3d",
-        title="MSR-Action3D, cross-subject",
-        num_classes=20,
-        skeleton="msr20",
-        channels="xyz",
-        splits=(("train", "test"),),
-        protocol="protogcn_3d",
-        reader="packed",
-        source="msr_action3d.npz (packed arrays, see docs/own_data.md)",
-        citation="Li et al., Action Recognition Based on A Bag of 3D Points, CVPRW 2010",
-        class_names=class_names.MSR_ACTION3D,
-        packed=PackedRules(train_subjects=(1, 3, 5, 7, 9)),
+    _packed(
+        "msr_action3d",
+        "MSR-Action3D, cross-subject",
+        "msr20",
+        _LI_2010,
+        class_names.MSR_ACTION3D,
+        split_sizes=(291, 275),
     ),
-    Benchmark(
-        name="utkinect",
-        title="UTKinect-Action3D, cross-subject",
-        num_classes=10,
-        skeleton="ucla20",
-        channels="xyz",
-        splits=(("train", "test"),),
-        protocol="protogcn_3d",
-        reader="packed",
-        source="utkinect.npz (packed arrays, see docs/own_data.md)",
-        citation="Xia et al., View Invariant Human Action Recognition Using Histograms of 3D Joints, CVPRW 2012",
-        class_names=class_names.UTKINECT,
-        packed=PackedRules(train_subjects=(1, 2, 3, 4, 5)),
+    _packed(
+        "msr_action3d_as",
+        "MSR-Action3D, cross-subject within AS1, AS2 and AS3",
+        "msr20",
+        _LI_2010,
+        class_names.MSR_ACTION3D,
+        splits=tuple((f"as{i}_train", f"as{i}_test") for i in (1, 2, 3)),
+        split_sizes=(119, 106),
     ),
-    Benchmark(
-        name="sbu",
-        title="SBU Kinect Interaction, five folds",
-        num_classes=8,
-        skeleton="kinect15",
-        channels="xyz",
-        splits=tuple((f"fold{i}_train", f"fold{i}_test") for i in range(5)),
-        protocol="protogcn_3d",
-        reader="packed",
-        source="sbu_interaction.npz (packed arrays, see docs/own_data.md)",
-        citation="Yun et al., Two-person Interaction Detection Using Body-Pose Features and MIL, CVPRW 2012",
-        class_names=class_names.SBU,
-        packed=PackedRules(
-            scale=(-2.56, -1.92, 1.28),
-            offset=(1.28, 0.96, 0.0),
-            unit_note="metres in the frame of the camera, y up: x = 1.28 - 2.56 x, y = 0.96 - 1.92 y, z = 1.28 z "
-            "of the normalised numbers in the file (its bones keep their lengths within 1 % then)",
-        ),
+    _packed(
+        "utkinect",
+        "UTKinect-Action3D, cross-subject",
+        "ucla20",
+        _XIA_2012,
+        class_names.UTKINECT,
+        split_sizes=(100, 99),
     ),
-    Benchmark(
-        name="penn_action",
-        title="Penn Action",
-        num_classes=15,
-        skeleton="penn13",
-        channels="xys",
-        splits=(("train", "test"),),
-        protocol="protogcn_2d",
-        reader="packed",
-        source="penn_action_2d.npz (packed arrays, see docs/own_data.md)",
-        citation="Zhang et al., From Actemes to Action: A Strongly-supervised Representation, ICCV 2013",
-        class_names=class_names.PENN_ACTION,
+    _packed(
+        "utkinect_loso",
+        "UTKinect-Action3D, leave one sequence out",
+        "ucla20",
+        _XIA_2012,
+        class_names.UTKINECT,
+        splits=_folds(199),
+        split_sizes=(198, 1),
+    ),
+    _packed(
+        "sbu",
+        "SBU Kinect Interaction, five folds",
+        "kinect15",
+        "Yun et al., Two-person Interaction Detection Using Body-Pose Features and MIL, CVPRW 2012",
+        class_names.SBU,
+        splits=_folds(5),
+        split_sizes=(227, 55),
+    ),
+    _packed(
+        "penn_action",
+        "Penn Action",
+        "penn13",
+        "Zhang et al., From Actemes to Action: A Strongly-supervised Representation, ICCV 2013",
+        class_names.PENN_ACTION,
         split_sizes=(1258, 1068),
+        channels="xys",
     ),
 )
 _CATALOGUE = {benchmark.name: benchmark for benchmark in _ALL}

@@ -12,13 +12,15 @@ from protogcn.data import store_files
 from protogcn.data.benchmarks import Benchmark, get_benchmark
 from protogcn.data.readers.folder import read_folder
 from protogcn.data.readers.nw_ucla import read_nw_ucla
-from protogcn.data.readers.packed import NO_RULES, read_packed
+from protogcn.data.readers.packed import read_packed
+from protogcn.data.readers.packed_rules import NO_RULES
 from protogcn.data.readers.pyskl import read_pyskl
 from protogcn.data.readers.source import ClipSource
 from protogcn.data.readers.table import read_table
 from protogcn.data.store import Clip, ClipStore, write_store
 
 OWN = "own"
+_MOST_SPLITS = 12
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def describe(store: ClipStore) -> str:
         f"  frames    {lengths.min():,} to {lengths.max():,} per clip, median {np.median(lengths):g}, "
         f"{lengths.sum():,} in all",
         f"  persons   {persons.min()} to {persons.max()} per clip",
-        f"  splits    {', '.join(splits) or 'none'}",
+        f"  splits    {_some(splits, _MOST_SPLITS) or 'none'}",
         f"  classes   {per_class}",
         f"  size      {megabytes:,.1f} MB",
     ]
@@ -170,6 +172,10 @@ def _check_benchmark(clips: ClipSource, known: Benchmark, source: Path) -> None:
         raise ValueError(
             f"{source} has labels up to {clips.num_classes - 1}, but {known.name} has {known.num_classes} classes."
         )
+    held_out = known.splits[0][1]
+    if set(clips.splits) == {"train", "val", "test"} - {held_out} and known.splits == (("train", held_out),):
+        # Which of the two words a file uses for the clips held out says nothing.
+        clips.splits = {name if name == "train" else held_out: rows for name, rows in clips.splits.items()}
     if clips.splits and not any(set(pair) <= set(clips.splits) for pair in known.splits):
         train, test = known.splits[0]
         raise ValueError(
@@ -201,4 +207,4 @@ def _with_progress(clips: Iterable[Clip], total: int | None) -> Iterable[Clip]:
 
 def _some(names: Iterable[str], most: int = 5) -> str:
     listed = list(names)
-    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+    return ", ".join(listed[:most]) + (f", ... ({len(listed)} in all)" if len(listed) > most else "")

@@ -83,11 +83,11 @@ _SINGLE = {
         "JDM": Published({"all": 88.1}, _LITERATURE),
         "AGCN (Fusion-GCN, skeletons only)": Published({"all": 92.3}, _LITERATURE),
     },
-    "msr_action3d": {
+    "msr_action3d_as": {
         "Lie group": Published({"all": 92.5}, _LITERATURE + "; mean of AS1 to AS3"),
         "HBRNN-L": Published({"all": 94.5}, _LITERATURE + "; mean of AS1 to AS3"),
     },
-    "utkinect": {
+    "utkinect_loso": {
         "Lie group": Published({"all": 97.1}, _LITERATURE + "; leave one sequence out"),
         "ST-LSTM": Published({"all": 97.0}, _LITERATURE + "; leave one sequence out"),
         "GCA-LSTM": Published({"all": 98.5}, _LITERATURE + "; leave one sequence out"),

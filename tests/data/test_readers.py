@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as hnp
 from graphs.skeleton import Skeleton
 from protogcn.data.readers.folder import read_folder
 from protogcn.data.readers.nw_ucla import read_nw_ucla
-from protogcn.data.readers.packed import PackedRules, read_packed
+from protogcn.data.readers.packed import read_packed
+from protogcn.data.readers.packed_rules import PackedRules
 from protogcn.data.readers.pyskl import read_pyskl
 from protogcn.data.readers.table import read_table
 from protogcn.data.store import write_store

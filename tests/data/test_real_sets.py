@@ -10,7 +10,9 @@ FILES = {
     "nw_ucla": "nw_ucla",
     "utd_mhad": "utd_mhad",
     "msr_action3d": "msr_action3d",
+    "msr_action3d_as": "msr_action3d",
     "utkinect": "utkinect",
+    "utkinect_loso": "utkinect",
     "sbu": "sbu_interaction",
     "penn_action": "penn_action_2d",
 }
@@ -44,6 +46,8 @@ def arrays_of(shared_data, name, *keys):
         ("utkinect", 199, 5866, {"train": 100, "test": 99}),
         ("penn_action", 2326, 163841, {"train": 1258, "test": 1068}),
         ("sbu", 282, 6822, None),
+        ("msr_action3d_as", 566, 23440, None),
+        ("utkinect_loso", 199, 5866, None),
     ],
 )
 def test_counts(converted, name, clips, frames, splits):
@@ -59,12 +63,63 @@ def test_counts(converted, name, clips, frames, splits):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_fold_separates_all_its_clips(converted, name):
+def test_every_fold_separates_its_clips(converted, name):
     store, benchmark = converted(name), get_benchmark(name)
     assert set(store.splits) == {split for pair in benchmark.splits for split in pair}
     for train, test in benchmark.splits:
         assert not set(store.split(train)) & set(store.split(test))
-        assert len(store.split(train)) + len(store.split(test)) == len(store)
+        if name != "msr_action3d_as":
+            assert len(store.split(train)) + len(store.split(test)) == len(store)
+    first = tuple(len(store.split(split)) for split in benchmark.splits[0])
+    assert benchmark.split_sizes == first
+
+
+def test_msr_action3d_leaves_out_the_clip_that_shows_nobody(converted):
+    store = converted("msr_action3d")
+    assert store.meta["dropped"] == ["a13_s09_e02"]
+    assert "every joint zero: 1 (a13_s09_e02)" in describe(store)
+
+
+def test_msr_action3d_subsets_hold_eight_classes_each(converted):
+    """Clips of the published subsets: classes of Li et al. 2010, without the clip that shows nobody."""
+    store, whole = converted("msr_action3d_as"), converted("msr_action3d")
+    names = {
+        "as1": "horizontal arm wave; hammer; forward punch; high throw; hand clap; bend; tennis serve; "
+        "pick up and throw",
+        "as2": "high arm wave; hand catch; draw x; draw tick; draw circle; two hand wave; forward kick; side boxing",
+        "as3": "high throw; forward kick; side kick; jogging; tennis swing; tennis serve; golf swing; "
+        "pick up and throw",
+    }
+    for subset, classes in names.items():
+        for split in ("train", "test"):
+            rows = store.split(f"{subset}_{split}")
+            assert {store.class_names[label] for label in store.labels[rows]} == set(classes.split("; "))
+            everywhere = {whole.ids[row] for row in whole.split(split)}
+            of_classes = {
+                name
+                for name, label in zip(store.ids, store.labels, strict=True)
+                if store.class_names[label] in classes.split("; ")
+            }
+            assert {store.ids[row] for row in rows} == everywhere & of_classes
+    sizes = [len(store.split(split)) for pair in get_benchmark("msr_action3d_as").splits for split in pair]
+    assert sizes == [119, 106, 118, 113, 114, 112]
+
+
+def test_utkinect_leaves_out_one_clip_after_the_other(converted):
+    store = converted("utkinect_loso")
+    assert store.ids[:3] == ("a01_s01_e01", "a01_s01_e02", "a01_s02_e01")
+    tested = [store.split(test).tolist() for _, test in get_benchmark("utkinect_loso").splits]
+    assert tested == [[row] for row in range(199)]
+    assert len(describe(store)) < 1200
+
+
+def test_penn_action_keeps_pixels_and_visibility(converted, shared_data):
+    store = converted("penn_action")
+    keypoints, width_height, train = arrays_of(shared_data, "penn_action", "keypoints", "width_height", "train")
+    assert store.channels == "xys" and store[0].image_shape == (width_height[0, 1], width_height[0, 0])
+    np.testing.assert_array_equal(store[0].keypoints[0], keypoints[: store.lengths[0]])
+    assert store.split("train").tolist() == np.flatnonzero(train).tolist()
+    assert set(np.unique(store[5].keypoints[..., 2])) <= {0.0, 1.0}
 
 
 def test_sbu_is_in_metres_and_its_bones_keep_their_length(converted):

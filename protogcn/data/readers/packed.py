@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from protogcn.data.npy_files import read_npz
+from protogcn.data.readers.packed_rules import NO_RULES, PackedRules
 from protogcn.data.readers.source import ClipSource, choose_channels, keep_channels, number_classes, positions_of
 from protogcn.data.store import Clip
 
@@ -20,30 +20,6 @@ _IDS = ("ids", "names", "sample_id")
 _SPLITS = ("train", "val", "test")
 _PERFORMERS = ("subject", "pair")
 _OTHERS = ("offsets", "lengths", "class_names", "split", "fold", "trial", "image_shapes", "width_height")
-
-
-@dataclass(frozen=True)
-class PackedRules:
-    """What a benchmark knows of its packed file beyond the arrays in it.
-
-    Attributes:
-        train_subjects: with an array ``subject`` and no split in the file, the performers of ``train``.
-        label_subsets: arrays of class numbers; each makes a fold ``<name>_train``, ``<name>_test`` of the clips of
-            those classes, divided like ``train`` and ``test``, instead of these two.
-        leave_one_out: a fold for each clip, which alone is ``fold<i>_test``, instead of all other splits.
-        scale, offset: the stored coordinates are ``scale * x + offset``, axis by axis.
-        unit_note: what scale and offset do, in words, for the notes of the store.
-    """
-
-    train_subjects: tuple[int, ...] = ()
-    label_subsets: tuple[str, ...] = ()
-    leave_one_out: bool = False
-    scale: tuple[float, float, float] | None = None
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    unit_note: str = ""
-
-
-NO_RULES = PackedRules()
 
 
 def read_packed(
