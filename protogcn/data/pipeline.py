@@ -4,6 +4,7 @@ from pathlib import Path
 
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
+from protogcn.data.ctrgcn_feeder import CtrGcnPipeline
 from protogcn.data.nw_ucla_feeder import NwUclaPipeline
 from protogcn.data.pipeline_base import Draw, Pipeline, Prepared
 from protogcn.data.pipeline_config import PROTOCOLS, PipelineConfig
@@ -16,6 +17,8 @@ _CLASSES: dict[str, type[Pipeline]] = {
     "protogcn_2d": SampleFirstPipeline,
     "pyskl_3d": SampleLastPipeline,
     "pyskl_2d": SampleLastPipeline,
+    "ctrgcn": CtrGcnPipeline,
+    "infogcn": CtrGcnPipeline,
     "nw_ucla": NwUclaPipeline,
 }
 

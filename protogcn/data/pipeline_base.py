@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from graphs import augment, streams
 from graphs.messages import unknown
 from graphs.skeleton import Skeleton
-from protogcn.data.pipeline_config import PipelineConfig
+from protogcn.data.pipeline_config import PROTOCOLS, PipelineConfig
 
 MODES = ("train", "val", "test")
 CHANNELS = ("xyz", "xy", "xys")
@@ -29,13 +29,13 @@ class Draw:
     """Everything random about one network input; the rest of a pipeline is a pure function of it.
 
     Attributes:
-        frames: indices (num_clips * clip_len,) into the prepared clip.
+        frames: indices (num_clips * clip_len,) into the prepared clip; in ctrgcn and infogcn positions between frames.
         visible: which of the frames are shown, bool as `frames`; None shows all. Zero padding hides some.
         angles: radians about x, y, z (the protocol nw_ucla: tilt, turn, 0).
         scale, shear, noise, flip, part, joints: parameters of the functions of that name in `graphs.augment`.
     """
 
-    frames: NDArray[np.int64]
+    frames: NDArray[Any]
     visible: NDArray[np.bool_] | None = None
     angles: Any = None
     scale: NDArray[np.float64] | None = None
@@ -53,6 +53,7 @@ class Pipeline(ABC):
     may be recorded and given again. There is one subclass for each order of steps; `build_pipeline` picks it.
 
     Attributes:
+        stream: what the pipeline computes; where the network forms the modes itself, `j` or `jm` for all streams.
         num_clips: 1 in training and validation, `config.test_clips` in the test.
         out_shape: (num_clips, num_persons, clip_len, V, C).
     """
@@ -66,10 +67,10 @@ class Pipeline(ABC):
             raise ValueError(unknown("channels", channels, CHANNELS, show_all=True))
         flat = config.protocol.endswith("_2d")
         if flat == (channels == "xyz"):
-            fitting = "protogcn_3d, pyskl_3d or nw_ucla" if flat else "protogcn_2d or pyskl_2d"
+            *others, last = (name for name in PROTOCOLS if flat != name.endswith("_2d"))
             raise ValueError(
                 f"protocol {config.protocol} needs {'image' if flat else '3-D'} coordinates, but the clips hold "
-                f"{channels!r}: set pipeline.protocol to {fitting}"
+                f"{channels!r}: set pipeline.protocol to {', '.join(others)} or {last}"
             )
         for option, needs in (("part_drop", "parts"), ("flip", "mirror")):
             if getattr(config, option) and not getattr(skeleton, needs):
@@ -77,6 +78,8 @@ class Pipeline(ABC):
                     f"pipeline.{option} needs the {needs} of the skeleton, and {skeleton.name} defines none: "
                     f"set pipeline.{option} to 0, or describe them in the skeleton's file"
                 )
+        if config.protocol == "infogcn" if config.mode_in_model is None else config.mode_in_model:
+            stream = "jm" if stream.endswith("m") else "j"
         self.config, self.skeleton, self.stream, self.mode, self.channels = config, skeleton, stream, mode, channels
         self.training = mode == "train"
         self.num_clips = config.test_clips if mode == "test" else 1

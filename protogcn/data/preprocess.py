@@ -10,6 +10,9 @@ from protogcn.data.half import narrowed, widened
 EMPTY = 1e-8
 """Coordinates up to this size count as zero when asking whether a frame shows a person."""
 
+SURE = 0.01
+"""Image joints with a score up to this are hidden."""
+
 _HIPS, _SHOULDERS = (11, 12), (5, 6)
 _TINY = 1e-6
 _LEAST_SIDE = 10
@@ -20,6 +23,7 @@ def pre_normalize_3d(
     centre_joint: int,
     *,
     align_spine: bool = False,
+    align_shoulders: bool | None = None,
     spine: tuple[int, int] = (0, 1),
     shoulders: tuple[int, int] = (8, 4),
 ) -> NDArray[Any]:
@@ -29,12 +33,13 @@ def pre_normalize_3d(
        it is absent are dropped, whoever else they show.
     2. Its `centre_joint` in the first frame left is subtracted from all joints, except those that are exactly zero:
        unseen joints stay zero. This happens in the input's type: float16 clips are centred with float16 rounding.
-    3. With `align_spine` the whole clip is turned so that in that frame spine[0] -> spine[1] points along z, then so
-       that shoulders[1] -> shoulders[0] points along x.
+    3. With `align_spine` the whole clip is turned so that in that frame spine[0] -> spine[1] points along z, then, with
+       `align_shoulders`, so that shoulders[1] -> shoulders[0] points along x.
 
     Args:
         keypoints: (M, T, V, 3).
         centre_joint: index of the joint to centre on.
+        align_shoulders: None does as `align_spine` says; MMAction2 has two switches.
 
     Returns:
         (M, T', V, 3), float64 if turned, otherwise of the input's type. A clip that shows nobody is returned unchanged.
@@ -56,15 +61,19 @@ def pre_normalize_3d(
     if keypoints.dtype == np.float16:
         # One difference of two half numbers, rounded once: what half-precision arithmetic gives.
         centred = narrowed(centred)
-    if not align_spine:
+    turns = []
+    if align_spine:
+        turns.append((spine[0], spine[1], np.array([0.0, 0.0, 1.0])))
+    if align_spine if align_shoulders is None else align_shoulders:
+        turns.append((shoulders[1], shoulders[0], np.array([1.0, 0.0, 0.0])))
+    if not turns:
         return centred
     first = centred[0, 0]
-    upright = _rotation_onto(first[spine[1]] - first[spine[0]], np.array([0.0, 0.0, 1.0]))
-    first = first @ upright.T
-    facing = _rotation_onto(first[shoulders[0]] - first[shoulders[1]], np.array([1.0, 0.0, 0.0]))
     points = widened(centred).astype(np.float64).reshape(-1, 3)
-    # Contiguous factors: the product with a transposed view takes several times as long.
-    for rotation in (upright, facing):
+    for tail, head, direction in turns:
+        rotation = _rotation_onto(first[head] - first[tail], direction)
+        first = first @ rotation.T
+        # Contiguous factors: the product with a transposed view takes several times as long.
         points = points @ np.ascontiguousarray(rotation.T)
     return points.reshape(centred.shape)
 
@@ -85,14 +94,14 @@ def _shifted(x: NDArray[Any], centre: NDArray[Any]) -> NDArray[Any]:
 
 
 def pre_normalize_2d(
-    keypoints: NDArray[Any], image_shape: tuple[int, int] | None = None, *, threshold: float = 0.01, auto: bool = False
+    keypoints: NDArray[Any], image_shape: tuple[int, int] | None = None, *, threshold: float = SURE, auto: bool = False
 ) -> NDArray[np.float32]:
     """Map image coordinates to [-1, 1] and hide unsure joints (PYSKL PreNormalize2D).
 
     Args:
         keypoints: (M, T, V, 2) or, with scores behind the coordinates, (M, T, V, 3).
         image_shape: (height, width) in pixels; (1080, 1920) if unknown.
-        threshold: joints whose score is not above it get the coordinates 0, 0.
+        threshold: joints whose score is not above it get the coordinates 0, 0; minus infinity hides none (MMAction2).
         auto: map the box around the sure joints to [-1, 1] instead of the image, if both its sides exceed 10 pixels.
 
     Returns:

@@ -1,5 +1,6 @@
 """The pipelines of the ProtoGCN / PYSKL family, which differ in whether streams come before or after sampling."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,8 @@ from graphs.skeleton import Skeleton
 from protogcn.data.half import as_tensor, widened
 from protogcn.data.pipeline_base import Draw, Pipeline, Prepared, format_clips
 from protogcn.data.pipeline_config import PipelineConfig
-from protogcn.data.preprocess import add_virtual_joints, pre_normalize_2d, pre_normalize_3d
-from protogcn.data.sampling import ShortClips, padded_frames, uniform_frames, uniform_test_frames
+from protogcn.data.preprocess import SURE, add_virtual_joints, pre_normalize_2d, pre_normalize_3d
+from protogcn.data.sampling import ShortClips, Window, padded_frames, uniform_frames, uniform_test_frames
 
 
 class _PysklPipeline(Pipeline):
@@ -26,15 +27,19 @@ class _PysklPipeline(Pipeline):
         config = self.config
         if config.sampling == "pad":
             return self._padded(num_frames)
-        share = config.p_interval
-        return Draw(uniform_test_frames(num_frames, config.clip_len, self.num_clips, self.short_test, share))
+        frames = uniform_test_frames(num_frames, config.clip_len, self.num_clips, self.short_test, self._window)
+        return Draw(frames)
 
     def draw_frames(self, num_frames: int, rng: np.random.Generator) -> Draw:
         config = self.config
         if config.sampling == "pad":
             return self._padded(num_frames)
-        share = config.p_interval
-        return Draw(uniform_frames(num_frames, config.clip_len, rng, short=self.short_training, p_interval=share))
+        frames = uniform_frames(num_frames, config.clip_len, rng, short=self.short_training, p_interval=self._window)
+        return Draw(frames)
+
+    @property
+    def _window(self) -> Window:
+        return None if self.config.compat == "mmaction2" else self.config.p_interval
 
     def stream_of(self, x: NDArray[Any]) -> NDArray[Any]:
         """The stream in the arithmetic of the released code, in single precision or better."""
@@ -63,19 +68,22 @@ class SampleLastPipeline(_PysklPipeline):
         self.solid = channels == "xyz"
         self.align_spine = config.protocol == "pyskl_3d" if config.align_spine is None else config.align_spine
         landmarks = (*config.spine, *config.shoulders)
-        if self.solid and self.align_spine and not all(0 <= joint < skeleton.num_joints for joint in landmarks):
+        turned = self.align_spine or config.compat == "mmaction2"
+        if self.solid and turned and not all(0 <= joint < skeleton.num_joints for joint in landmarks):
             raise ValueError(
                 f"pipeline.spine {config.spine} and pipeline.shoulders {config.shoulders} must be joints of "
                 f"{skeleton.name}, 0..{skeleton.num_joints - 1}: set both, or set pipeline.align_spine to false"
             )
 
     def prepare_keypoints(self, keypoints: NDArray[Any], image_shape: tuple[int, int] | None) -> NDArray[Any]:
+        like_mmaction2 = self.config.compat == "mmaction2"
         if not self.solid:
-            return pre_normalize_2d(keypoints, image_shape)
+            return pre_normalize_2d(keypoints, image_shape, threshold=-math.inf if like_mmaction2 else SURE)
         return pre_normalize_3d(
             keypoints,
             self.skeleton.body_centre,
             align_spine=self.align_spine,
+            align_shoulders=True if like_mmaction2 else None,
             spine=self.config.spine,
             shoulders=self.config.shoulders,
         )

@@ -9,12 +9,17 @@ import pytest
 
 from graphs import streams
 from protogcn.data.nw_ucla_feeder import nearest_decimals
-from protogcn.data.pipeline import Draw, PipelineConfig, build_pipeline
+from protogcn.data.pipeline import PROTOCOLS, Draw, PipelineConfig, build_pipeline
+from protogcn.data.pipeline_base import format_clips
+from protogcn.data.preprocess import pre_normalize_3d
+from protogcn.data.sampling import uniform_frames, uniform_test_frames
 from protogcn.data.store import Clip
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "data"
-CASES = json.loads((FOLDER / "pipelines.json").read_text())
-ARRAYS = dict(np.load(FOLDER / "pipelines.npz"))
+CASES, ARRAYS = {}, {}
+for part in ("pipelines", "pipelines_more"):
+    CASES |= json.loads((FOLDER / f"{part}.json").read_text())
+    ARRAYS |= dict(np.load(FOLDER / f"{part}.npz"))
 UCLA = json.loads((FOLDER / "ucla.json").read_text())
 UCLA_ARRAYS = dict(np.load(FOLDER / "ucla.npz"))
 UCLA_STREAMS = {"joint": "j", "bone": "b", "motion": "jm", "bone_motion": "bm"}
@@ -99,6 +104,56 @@ def test_published_pyskl_tests():
     np.testing.assert_allclose(solid(ARRAYS["pyskl_ntu3d/input"]), ARRAYS["pyskl_ntu3d/out"], rtol=1e-6, atol=1e-7)
     flat = build_pipeline(replace(SMALL, protocol="pyskl_2d"), "coco17", "jm", "test", "xys")
     np.testing.assert_array_equal(flat(flat_clip("pyskl_ntu2d")), ARRAYS["pyskl_ntu2d/out"])
+
+
+@pytest.mark.parametrize("mode", ["test", "train"])
+def test_mmaction2_is_pyskl_with_other_frames(mode):
+    """Its sampler and its normaliser are checked alone; here, that a recipe switches both."""
+    config = replace(SMALL, protocol="pyskl_3d", rotation=0.0, align_spine=False, compat="mmaction2")
+    clip = np.random.default_rng(0).standard_normal((2, 61, 25, 3))
+    out = build_pipeline(config, "ntu25_pyskl", "j", mode)(clip, np.random.default_rng(1))
+    turned = pre_normalize_3d(clip, 1, align_spine=False, align_shoulders=True)
+    if mode == "test":
+        frames = uniform_test_frames(61, 20, 2, "spread", None)
+    else:
+        frames = uniform_frames(61, 20, np.random.default_rng(1), short="run", p_interval=None)
+    np.testing.assert_array_equal(out, format_clips(turned[:, frames], len(out), 2))
+    unlike = build_pipeline(replace(config, compat=""), "ntu25_pyskl", "j", mode)(clip, np.random.default_rng(1))
+    assert not np.array_equal(out, unlike)
+
+
+def test_mmaction2_keeps_unsure_image_joints():
+    clip = np.full((1, 30, 17, 3), 100.0)
+    clip[..., 2] = 0.001
+    config = PipelineConfig("pyskl_2d", clip_len=8, test_clips=1)
+    for compat, hidden in (("", True), ("mmaction2", False)):
+        out = build_pipeline(replace(config, compat=compat), "coco17", "j", "val", "xys")(clip)
+        assert out[:, 0, ..., :2].any() == (not hidden)
+
+
+@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if not name.endswith("_2d")])
+def test_modes_formed_in_the_model(protocol):
+    clip = np.random.default_rng(0).standard_normal((2, 61, 25, 3))
+    config = PipelineConfig(protocol, clip_len=20, test_clips=1, mode_in_model=True)
+    outside = replace(config, mode_in_model=False)
+    for stream in streams.STREAMS:
+        out = build_pipeline(config, "ntu25", stream, "train")(clip, np.random.default_rng(1))
+        same = "jm" if stream.endswith("m") else "j"
+        np.testing.assert_array_equal(
+            out, build_pipeline(outside, "ntu25", same, "train")(clip, np.random.default_rng(1))
+        )
+        mine = build_pipeline(outside, "ntu25", stream, "train")(clip, np.random.default_rng(1))
+        assert np.array_equal(out, mine) == (stream == same)
+
+
+def test_only_infogcn_leaves_the_modes_to_the_model_by_itself():
+    by_itself = {name for name in PROTOCOLS if build_for(name, "k").stream == "j"}
+    assert by_itself == {"infogcn"}
+
+
+def build_for(protocol, stream):
+    layout, channels = ("coco17", "xys") if protocol.endswith("_2d") else ("ntu25", "xyz")
+    return build_pipeline(PipelineConfig(protocol), layout, stream, "val", channels)
 
 
 @pytest.fixture(scope="module")

@@ -170,6 +170,12 @@ def test_clips_that_do_not_fit(keypoints, message):
         ({"p_interval": (0.5,)}, "two numbers"),
         ({"protocol": "nw_ucla", "sampling": "pad"}, "uniform"),
         ({"sampling": "pad"}, "test_clips must be 1"),
+        ({"protocol": "infogcn", "sampling": "pad"}, "uniform for protocol infogcn"),
+        ({"test_share": 0.0}, "test_share"),
+        ({"protocol": "pyskl_3d", "compat": "mmaction"}, "did you mean 'mmaction2'"),
+        ({"compat": "mmaction2"}, "empty for protocol protogcn_3d"),
+        ({"protocol": "pyskl_2d", "compat": "mmaction2", "p_interval": (0.5, 1)}, "takes all frames"),
+        ({"centre": True}, "false for protocol protogcn_3d"),
     ],
 )
 def test_recipe_errors(options, message):
@@ -185,8 +191,13 @@ def test_recipe_errors(options, message):
         ({}, ("ntu25", "j", "validation", "xyz"), "mode 'validation'"),
         ({}, ("ntu25", "j", "train", "xyzs"), "channels 'xyzs'"),
         ({}, ("coco17", "j", "train", "xys"), "protogcn_2d or pyskl_2d"),
-        ({"protocol": "protogcn_2d"}, ("ntu25", "j", "train", "xyz"), "protogcn_3d, pyskl_3d or nw_ucla"),
+        (
+            {"protocol": "protogcn_2d"},
+            ("ntu25", "j", "train", "xyz"),
+            "protogcn_3d, pyskl_3d, ctrgcn, infogcn or nw_ucla",
+        ),
         ({"protocol": "pyskl_3d"}, ("sparse", "j", "train", "xyz"), "align_spine to false"),
+        ({"protocol": "infogcn"}, ("coco17", "j", "train", "xys"), "protogcn_2d or pyskl_2d"),
         ({"part_drop": 0.1}, ("sparse", "j", "train", "xyz"), "part_drop to 0"),
         ({"flip": 0.1}, ("sparse", "j", "train", "xyz"), "flip to 0"),
     ],

@@ -41,6 +41,17 @@ def test_pre_normalize_3d(name):
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.parametrize(
+    ("case", "spine", "shoulders"),
+    [("prenorm_align_spine_False", False, True), ("prenorm_align_shoulder_False", True, False)],
+)
+def test_pre_normalize_3d_with_the_two_switches_of_mmaction2(case, spine, shoulders):
+    x = np.random.default_rng(800).standard_normal((2, 3, 25, 3))
+    expected = json.loads((FOLDER / "mmaction2.json").read_text())[case]
+    out = pre_normalize_3d(x, 1, align_spine=spine, align_shoulders=shoulders)
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)
+
+
 @pytest.mark.parametrize("name", cases("kinetics/"))
 def test_virtual_joints(name):
     out = add_virtual_joints(scored(name))
