@@ -2,6 +2,7 @@
 
 from protogcn.models import ctrgcn as _ctrgcn
 from protogcn.models import protogcn as _protogcn
+from protogcn.models import stgcn as _stgcn
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.registry import (
     ModelInfo,
@@ -25,4 +26,4 @@ __all__ = [
 ]
 
 # Importing a model's file enters it into the catalogue.
-_CATALOGUE = (_ctrgcn, _protogcn,)
+_CATALOGUE = (_ctrgcn, _protogcn, _stgcn)

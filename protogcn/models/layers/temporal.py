@@ -25,7 +25,9 @@ class MultiBranchTemporal(nn.Module):
     # Released weights hold 25 mixing coefficients whatever the skeleton.
     MINIMUM_COEFFICIENTS = 25
 
-    def __init__(self, channels: int, num_joints: int, stride: int = 1, global_joint: bool = True) -> None:
+    def __init__(
+        self, channels: int, num_joints: int, stride: int = 1, global_joint: bool = True, dropout: float = 0.0
+    ) -> None:
         super().__init__()
         width = channels // self.BRANCHES
         if width == 0:
@@ -44,6 +46,7 @@ class MultiBranchTemporal(nn.Module):
         self.mix_norm = nn.BatchNorm2d(channels)
         self.mix = conv1x1(channels, channels)
         self.norm = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout(dropout)
         if global_joint:
             self.coefficients = nn.Parameter(torch.zeros(max(num_joints, self.MINIMUM_COEFFICIENTS)))
         else:
@@ -62,7 +65,7 @@ class MultiBranchTemporal(nn.Module):
         if self.coefficients is not None:
             joints, token = out.split([self.num_joints, 1], -1)
             out = joints + token * self.coefficients[: self.num_joints]
-        return self.norm(self.mix(functional.relu(self.mix_norm(out))))
+        return self.dropout(self.norm(self.mix(functional.relu(self.mix_norm(out)))))
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official per-branch entries that this unit joins."""
@@ -77,3 +80,23 @@ class MultiBranchTemporal(nn.Module):
         if self.coefficients is not None:
             entries[f"{own}.coefficients"] = (f"{official}.add_coeff",)
         return entries
+
+
+class PlainTemporal(nn.Module):
+    """Convolution along time, batch norm, dropout (Yan et al., ST-GCN, 2018, section 3.5).
+
+    Shapes: (N, C, T, V) -> (N, C, ceil(T / stride), V). No activation at the end.
+    """
+
+    def __init__(self, channels: int, stride: int = 1, kernel: int = 9, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, (kernel, 1), stride=(stride, 1), padding=(kernel // 2, 0))
+        self.norm = nn.BatchNorm2d(channels)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.norm(self.conv(x)))
+
+    def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
+        """Names of the official entries of this unit."""
+        return joined(f"{own}.conv", f"{official}.conv", CONV) | joined(f"{own}.norm", f"{official}.bn", NORM)

@@ -1,0 +1,128 @@
+"""ST-GCN (Yan et al., AAAI 2018) and ST-GCN++ (Duan et al., PYSKL, ACM MM 2022).
+
+One network: graph convolutions over partitions of the skeleton's neighbourhoods, each followed by a temporal unit. The
+two differ in the partition, in how it is learned, and in the temporal unit.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from graphs.adjacency import STRATEGIES
+from graphs.messages import unknown
+from graphs.skeleton import Skeleton
+from protogcn.models.base import InputNorm, SkeletonClassifier
+from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
+from protogcn.models.layers.stages import Stage, plan_stages
+from protogcn.models.layers.static import Adaptive, SpatialUnit, StaticTopologyConv
+from protogcn.models.layers.temporal import MultiBranchTemporal, PlainTemporal
+from protogcn.models.registry import register_model
+
+Temporal = Literal["plain", "multi-branch"]
+
+
+def _topology(skeleton: Skeleton, strategy: str) -> Tensor:
+    if strategy not in STRATEGIES:
+        raise ValueError(unknown("spatial unit", strategy, STRATEGIES, show_all=True))
+    options: dict[str, Any] = {}
+    if strategy == "random":
+        # The seed of the network decides, as for all its other weights.
+        options["rng"] = int(torch.randint(2**31, ()))
+    return torch.as_tensor(skeleton.adjacency(strategy, **options), dtype=torch.get_default_dtype())
+
+
+@register_model("stgcn", paper="Yan et al., AAAI 2018")
+def stgcn(
+    skeleton: Skeleton,
+    num_classes: int,
+    in_channels: int = 3,
+    *,
+    base_channels: int = 64,
+    num_blocks: int = 10,
+    widen_at: Sequence[int] = (5, 8),
+    downsample_at: Sequence[int] = (5, 8),
+    spatial: str = "stgcn_spatial",
+    adaptive: Adaptive = "importance",
+    graph_residual: bool = False,
+    temporal: Temporal = "plain",
+    temporal_dropout: float = 0.0,
+    dropout: float = 0.0,
+) -> BlockNetwork:
+    """Graph convolution over the skeleton and convolution over time, block by block.
+
+    Args:
+        skeleton: layout of the clips.
+        num_classes: size of the classifier.
+        in_channels: C of the clips.
+        base_channels: width of the first blocks.
+        num_blocks: depth; blocks are counted from 1.
+        widen_at: blocks that double the channels.
+        downsample_at: blocks that halve the frame rate.
+        spatial: how neighbours are parted, a strategy of ``graphs.adjacency``.
+        adaptive: how the topology is learned: ``"fixed"``, not at all; ``"importance"``, by a mask on it;
+            ``"offset"``, by a matrix added to it; ``"init"``, freely, starting from it.
+        graph_residual: whether graph convolutions have a residual path of their own.
+        temporal: ``"plain"``, one convolution of kernel 9; ``"multi-branch"``, six branches side by side.
+        temporal_dropout: after every temporal unit but the first; the original recipe has 0.5.
+        dropout: before the classifier.
+    """
+    stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
+    topology = _topology(skeleton, spatial)
+
+    def make_graph(stage: Stage) -> SpatialUnit:
+        return StaticTopologyConv(stage.in_channels, stage.out_channels, topology, adaptive, graph_residual)
+
+    def make_block(stage: Stage, first: bool) -> GraphBlock:
+        drop = 0.0 if first else temporal_dropout
+        unit: PlainTemporal | MultiBranchTemporal
+        graph = make_graph(stage)
+        if temporal == "plain":
+            unit = PlainTemporal(stage.out_channels, stage.stride, dropout=drop)
+        else:
+            unit = MultiBranchTemporal(
+                stage.out_channels, skeleton.num_joints, stage.stride, global_joint=False, dropout=drop
+            )
+        return GraphBlock(graph, unit, stage, residual=not first)
+
+    norm = InputNorm(skeleton.num_joints, in_channels)
+    return BlockNetwork(skeleton, num_classes, in_channels, norm, stages, make_block, dropout)
+
+
+@register_model("stgcnpp", paper="Duan et al., ACM MM 2022")
+def stgcnpp(
+    skeleton: Skeleton,
+    num_classes: int,
+    in_channels: int = 3,
+    *,
+    base_channels: int = 64,
+    num_blocks: int = 10,
+    widen_at: Sequence[int] = (5, 8),
+    downsample_at: Sequence[int] = (5, 8),
+    spatial: str = "spatial",
+    adaptive: Adaptive = "init",
+    graph_residual: bool = True,
+    temporal: Temporal = "multi-branch",
+    temporal_dropout: float = 0.0,
+    dropout: float = 0.0,
+) -> SkeletonClassifier:
+    """ST-GCN with a learned topology, residual graph convolutions and multi-branch temporal units.
+
+    The options are those of :func:`stgcn`.
+    """
+    return stgcn(
+        skeleton,
+        num_classes,
+        in_channels,
+        base_channels=base_channels,
+        num_blocks=num_blocks,
+        widen_at=widen_at,
+        downsample_at=downsample_at,
+        spatial=spatial,
+        adaptive=adaptive,
+        graph_residual=graph_residual,
+        temporal=temporal,
+        temporal_dropout=temporal_dropout,
+        dropout=dropout,
+    )
