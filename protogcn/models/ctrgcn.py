@@ -75,27 +75,27 @@ class RefinedTopologyConv(nn.Module):
         nn.init.constant_(self.norm.weight, 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.features(x).unflatten(1, (self.num_topologies, -1)).movedim(1, 3).flatten(3)
-        mixed = features.flatten(0, 1) @ self._mixing(x).flatten(0, 1)
-        return functional.relu(self.norm(mixed.unflatten(0, (len(x), -1))) + self.down(x))
+        features, mixing = self.features(x), self._mixing(x)
+        mixed = features.flatten(0, 1) @ mixing.flatten(0, 2)
+        mixed = mixed.unflatten(0, mixing.shape[:3]).sum(1)
+        return functional.relu(self.norm(mixed) + self.down(x))
 
     def _mixing(self, x: Tensor) -> Tensor:
-        """Matrices (N, C_out, K * V, V) from the joints of every topology to the joints."""
+        """Matrices (N, K, C_out, V, V) that take features from joints (rows) to joints (columns)."""
         # The projections are linear, so time is averaged first: same numbers, a T-th of the work.
-        first, second = self.relation(x.mean(2)[:, :, None]).chunk(2, 1)
+        projected = self.relation(x.mean(2)[:, :, None])
+        first, second = projected.unflatten(1, (2, self.num_topologies, -1)).unbind(1)
         if self.sums_over_columns:
-            relation, topology = first - second.transpose(2, 3), self.topology.transpose(1, 2)
+            relation, topology = first - second.mT, self.topology.mT
         else:
-            relation, topology = first.transpose(2, 3) - second, self.topology
+            relation, topology = first.mT - second, self.topology
+        # Shared topology and bias are two more channels of the refinement: no pass over its large result to add them.
+        shared = torch.stack([topology, torch.ones_like(topology)], 1).to(relation.dtype)
+        channels = torch.cat([torch.tanh(relation), shared.expand(len(x), -1, -1, -1, -1)], 2)
         assert self.refine.bias is not None
-        refined = functional.conv2d(
-            torch.tanh(relation),
-            self.refine.weight * self.alpha[:, None, None, None],
-            self.refine.bias * self.alpha,
-            groups=self.num_topologies,
-        )
-        mixing = refined.unflatten(1, (self.num_topologies, -1)) + topology[:, None]
-        return mixing.transpose(1, 2).flatten(2, 3)
+        weight, bias = self.refine.weight.flatten(1) * self.alpha, self.refine.bias[:, None] * self.alpha
+        weight = torch.cat([weight, torch.ones_like(bias), bias], 1).unflatten(0, (self.num_topologies, -1))
+        return (weight @ channels.flatten(3)).unflatten(3, channels.shape[3:])
 
     def official_entries(self, own: str, official: str, topology: str) -> dict[str, tuple[str, ...]]:
         """Names of the official per-topology entries that this unit joins."""
