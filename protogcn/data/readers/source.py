@@ -1,5 +1,6 @@
 """What every reader hands over, and the small decisions they share: class numbers and channels."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ class ClipSource:
         class_names: names found in the source, in label order; None where it has numbers only.
         splits: split name -> ids or positions; a lazy reader fills it while the clips are read.
         notes: what the reader left out or noticed; lazily filled likewise.
+        dropped: name of each clip that was left out -> why; lazily filled likewise.
         total: number of clips, where it is known beforehand.
         dtype: dtype the store must have to keep all clips exactly; None lets the first clip decide.
     """
@@ -34,8 +36,15 @@ class ClipSource:
     class_names: tuple[str, ...] | None = None
     splits: Mapping[str, Sequence[str] | Sequence[int]] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
     total: int | None = None
     dtype: str | None = None
+
+
+def count_reasons(dropped: Mapping[str, str]) -> str:
+    """How many clips were left out for which kind of reason (its text up to a colon), the most frequent first."""
+    counts = Counter(reason.split(":")[0] for reason in dropped.values())
+    return "; ".join(f"{count:,} {kind}" for kind, count in counts.most_common()) + " (named in dropped.csv)"
 
 
 def number_classes(
