@@ -1,6 +1,7 @@
 """``protogcn data``: convert data into clip stores, look at them, make synthetic clips."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from protogcn.cli.verbs import Verbs, add_verb
@@ -16,6 +17,15 @@ def add_data(verbs: Verbs) -> None:
     prepare.add_argument("--skeleton", help="layout of the joints: a name of `protogcn skeletons` or a YAML file")
     prepare.add_argument("--class-names", type=Path, help="text file with one class name per line")
     prepare.add_argument("--overwrite", action="store_true", help="replace a store that is there")
+    raw = prepare.add_argument_group("raw NTU RGB+D (.skeleton files)")
+    raw.add_argument("--denoise", help="how bodies become persons: pyskl (default) or ctrgcn")
+    raw.add_argument("--missing", type=Path, help="text file of the clips to leave out")
+    raw.add_argument("--align", action="store_true", help="align persons as InfoGCN does; also for CTR-GCN's .npz")
+    raw.add_argument("--workers", type=int, help="processes (default: one per processor)")
+    kinetics = prepare.add_argument_group("Kinetics-400 (list of kpfiles)")
+    kinetics.add_argument("--kpfiles", type=Path, help="folder of the kpfiles")
+    kinetics.add_argument("--valid-ratio", type=float, help="least share of frames with a sure box (default: 0)")
+    kinetics.add_argument("--box-threshold", type=float, help="score of a sure box (default: 0.5)")
     show = add_verb(actions, "show", "summarise a clip store and verify its checksum", _show)
     show.add_argument("store", type=Path, help="folder of the store")
     synthetic = add_verb(actions, "synthetic", "record procedural humans into a clip store", _synthetic)
@@ -30,7 +40,9 @@ def add_data(verbs: Verbs) -> None:
 
 def _prepare(args: argparse.Namespace, rest: list[str]) -> int:
     from protogcn.data.prepare import describe, prepare
+    from protogcn.data.readers.options import ReadOptions
 
+    options = ReadOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(ReadOptions)})
     store = prepare(
         args.benchmark,
         args.source,
@@ -38,6 +50,7 @@ def _prepare(args: argparse.Namespace, rest: list[str]) -> int:
         skeleton=args.skeleton,
         class_names=args.class_names,
         overwrite=args.overwrite,
+        options=options,
     )
     print(describe(store))
     return 0

@@ -10,8 +10,12 @@ from graphs.layouts import get_skeleton, list_skeletons
 from graphs.skeleton import Skeleton
 from protogcn.data import store_files
 from protogcn.data.benchmarks import Benchmark, get_benchmark
+from protogcn.data.readers.ctr_npz import is_ctr_npz, read_ctr_npz
 from protogcn.data.readers.folder import read_folder
+from protogcn.data.readers.kpfiles import read_kpfiles
+from protogcn.data.readers.ntu_raw import holds_skeletons, read_ntu_raw
 from protogcn.data.readers.nw_ucla import read_nw_ucla
+from protogcn.data.readers.options import NO_OPTIONS, ReadOptions
 from protogcn.data.readers.packed import read_packed
 from protogcn.data.readers.packed_rules import NO_RULES
 from protogcn.data.readers.pyskl import read_pyskl
@@ -30,6 +34,7 @@ class _Request:
     benchmark: Benchmark | None
     skeleton: Skeleton
     class_names: tuple[str, ...] | None
+    options: ReadOptions
 
     @property
     def channels(self) -> str | None:
@@ -44,11 +49,15 @@ def prepare(
     skeleton: str | Path | Skeleton | None = None,
     class_names: Sequence[str] | str | Path | None = None,
     overwrite: bool = False,
+    options: ReadOptions = NO_OPTIONS,
 ) -> ClipStore:
     """Convert ``source`` into a clip store.
 
     The format is told by the benchmark and the suffix: ``.pkl`` PYSKL annotations, ``.npz`` packed arrays, ``.csv``
-    table, folder of ``.npy``/``.npz`` clips; NW-UCLA also as folder of json files or ``.zip``. See docs/own_data.md.
+    table, folder of ``.npy``/``.npz`` clips; NW-UCLA also as folder of json files or ``.zip``; NTU RGB+D also as folder
+    or ``.zip`` of ``.skeleton`` files and as ``.npz`` of CTR-GCN. See docs/own_data.md.
+
+    Clips that a reader leaves out are listed with the reason in ``dropped.csv`` in the store.
 
     Args:
         benchmark: a name of the catalogue, or None or ``"own"`` for own clips.
@@ -58,6 +67,7 @@ def prepare(
         class_names: names in label order, or a text file with one name per line; default: those of the benchmark, or
             those found in the source.
         overwrite: replace a store that is already there.
+        options: what only some formats need to know.
 
     Returns:
         The new store, opened.
@@ -80,13 +90,15 @@ def prepare(
         )
     layout = get_skeleton(skeleton if skeleton is not None else known.skeleton)  # type: ignore[union-attr]
     names = _class_names(class_names) or (known.class_names if known else None)
-    request = _Request(known, layout, names)
+    request = _Request(known, layout, names, options)
     clips = _read(source, request)
     _check_joints(clips, layout, source)
     if known:
         _check_benchmark(clips, known, source)
+    if options.words():
+        clips.notes["options"] = options.words()
     count = known.num_classes if known else clips.num_classes
-    return write_store(
+    store = write_store(
         store_path,
         _with_progress(clips.clips, clips.total),
         skeleton=layout,
@@ -99,6 +111,8 @@ def prepare(
         source=str(source),
         notes=clips.notes,
     )
+    store_files.write_dropped(store_path, clips.dropped)
+    return store
 
 
 def describe(store: ClipStore) -> str:
@@ -138,6 +152,9 @@ def describe(store: ClipStore) -> str:
 def _read(source: Path, request: _Request) -> ClipSource:
     known, names = request.benchmark, request.class_names
     suffix = source.suffix.lower()
+    if (special := _read_special(source, suffix, known, request.options)) is not None:
+        return special
+    request.options.allow((), str(source))
     if known and known.reader == "nw_ucla":
         return read_nw_ucla(source)
     if source.is_dir():
@@ -154,6 +171,34 @@ def _read(source: Path, request: _Request) -> ClipSource:
         + (known.source if known else "an .npz file, a .csv table, a .pkl of PYSKL annotations")
         + ", or a folder of .npy or .npz clips (docs/own_data.md)."
     )
+
+
+def _read_special(source: Path, suffix: str, known: Benchmark | None, options: ReadOptions) -> ClipSource | None:
+    """The formats that options belong to, or None."""
+    if known and known.name.startswith("ntu") and holds_skeletons(source):
+        options.allow(("denoise", "missing", "align", "workers"), f"the raw skeletons in {source}")
+        return read_ntu_raw(
+            source,
+            num_classes=known.num_classes,
+            denoise=options.denoise or "pyskl",
+            missing=options.missing,
+            align=bool(options.align),
+            workers=options.workers,
+        )
+    if suffix == ".npz" and is_ctr_npz(source):
+        options.allow(("align",), f"{source}, a file of CTR-GCN")
+        if known is None:
+            return read_ctr_npz(source, align=bool(options.align))
+        return read_ctr_npz(source, splits=known.splits[0], num_classes=known.num_classes, align=bool(options.align))
+    if suffix in (".pkl", ".pickle") and options.kpfiles is not None:
+        options.allow(("kpfiles", "valid_ratio", "box_threshold"), f"{source}, a list of kpfiles")
+        return read_kpfiles(
+            source,
+            options.kpfiles,
+            valid_ratio=options.valid_ratio or 0.0,
+            box_threshold=0.5 if options.box_threshold is None else options.box_threshold,
+        )
+    return None
 
 
 def _check_joints(clips: ClipSource, layout: Skeleton, source: Path) -> None:

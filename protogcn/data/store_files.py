@@ -1,5 +1,6 @@
 """The three files of a clip store: reading them with every size checked, and replacing a folder in one step."""
 
+import csv
 import hashlib
 import io
 import json
@@ -7,7 +8,7 @@ import os
 import shlex
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from protogcn.data.npy_files import read_header, read_npz
 FORMAT = "protogcn-store"
 VERSION = 1
 KEYPOINTS, INDEX, META = "keypoints.npy", "index.npz", "store.json"
+DROPPED = "dropped.csv"
 INDEX_ARRAYS = ("offsets", "persons", "lengths", "labels", "ids", "image_shapes")
 _META_TYPES: dict[str, type | tuple[type, ...]] = {
     "clips": int,
@@ -38,9 +40,11 @@ def damaged(path: Path, why: str, meta: dict[str, Any] | None = None) -> ValueEr
     what, source = meta.get("benchmark") or "<benchmark>", meta.get("source") or "<source>"
     skeleton = meta.get("skeleton", "<skeleton>")
     layout = f" --skeleton {skeleton}" if what == "own" and isinstance(skeleton, str) else ""
+    notes = meta.get("notes")
+    options = f" {notes['options']}" if isinstance(notes, dict) and notes.get("options") else ""
     return ValueError(
         f"The store {path} is damaged: {why}. Copy it again, or convert it again: "
-        f"protogcn data prepare {what} {_quoted(source)} {_quoted(path)}{layout} --overwrite"
+        f"protogcn data prepare {what} {_quoted(source)} {_quoted(path)}{layout}{options} --overwrite"
     )
 
 
@@ -127,6 +131,13 @@ def header_bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": dtype.str, "fortran_order": False, "shape": shape})
     return buffer.getvalue()
+
+
+def write_dropped(path: Path, reasons: Mapping[str, str]) -> None:
+    """List in a finished store what was left out of it and why, if anything was; nothing depends on that file."""
+    if reasons:
+        with (path / DROPPED).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("clip", "reason"), *sorted(reasons.items())])
 
 
 @contextmanager
