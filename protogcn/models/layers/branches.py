@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined
+from protogcn.models.layers.pooling import max_pool_frames
 
 
 class BranchedTemporal(nn.Module):
@@ -79,7 +80,7 @@ class BranchedTemporal(nn.Module):
             last = self.pointwise(x)
         *convolved, pooled = functional.relu(self.entry_norm(gated)).split(self.width, 1)
         parts = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
-        parts.append(_max_pool(pooled, self.stride))
+        parts.append(max_pool_frames(pooled, self.stride))
         out = self.norm(torch.cat([*parts, last], 1))
         return functional.relu(out) if self.activation else out
 
@@ -108,11 +109,3 @@ class BranchedTemporal(nn.Module):
             entries |= joined(f"{own}.dilated.{index}", f"{name}.3.conv", CONV)
         norms = [*(f"{name}.3.bn" for name in convolved), f"{pooled}.4", f"{last}.1"]
         return entries | joined(f"{own}.norm", norms, NORM)
-
-
-def _max_pool(x: Tensor, stride: int) -> Tensor:
-    """Maximum over three frames."""
-    # As channels of a picture one joint wide, the joints lie side by side in memory, which vector units like.
-    series = x.flatten(0, 1).transpose(1, 2).unsqueeze(3)
-    pooled = functional.max_pool2d(series, (3, 1), stride=(stride, 1), padding=(1, 0))
-    return pooled.squeeze(3).transpose(1, 2).unflatten(0, x.shape[:2])
