@@ -1,9 +1,11 @@
 """Networks for skeleton clips (N, M, T, V, C): ``create_model("protogcn", skeleton="ntu25", num_classes=60)``."""
 
 from protogcn.models import ctrgcn as _ctrgcn
+from protogcn.models import infogcn as _infogcn
 from protogcn.models import protogcn as _protogcn
 from protogcn.models import stgcn as _stgcn
 from protogcn.models.base import SkeletonClassifier
+from protogcn.models.description import ModelDescription
 from protogcn.models.registry import (
     ModelInfo,
     create_criterion,
@@ -13,17 +15,21 @@ from protogcn.models.registry import (
     model_info,
     register_model,
 )
+from protogcn.models.saved import load_model, save_model
 
 __all__ = [
+    "ModelDescription",
     "ModelInfo",
     "SkeletonClassifier",
     "create_criterion",
     "create_model",
     "import_models",
     "list_models",
+    "load_model",
     "model_info",
     "register_model",
+    "save_model",
 ]
 
 # Importing a model's file enters it into the catalogue.
-_CATALOGUE = (_ctrgcn, _protogcn, _stgcn)
+_CATALOGUE = (_ctrgcn, _infogcn, _protogcn, _stgcn)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.skeleton import Skeleton
+from protogcn.models.description import ModelDescription
 from protogcn.models.options import check_counts
 
 
@@ -22,7 +23,13 @@ class SkeletonClassifier(nn.Module):
         in_channels: C of the clips.
         num_features: channels that the backbone hands to the classifier.
         dropout: probability of dropping a pooled feature before the classifier.
+
+    Attributes:
+        description: how it was built and trained, for :func:`protogcn.models.save_model`; None where it was not built
+            by :func:`protogcn.models.create_model`.
     """
+
+    description: ModelDescription | None = None
 
     def __init__(
         self, skeleton: Skeleton, num_classes: int, in_channels: int, num_features: int, dropout: float = 0.0
@@ -51,6 +58,8 @@ class SkeletonClassifier(nn.Module):
         """
         check_counts(num_classes=num_classes)
         self.num_classes = num_classes
+        if self.description is not None:
+            self.description = self.description.for_classes(num_classes)
         reference = self.classifier.weight
         self.classifier = self._make_classifier(num_classes).to(reference.device, reference.dtype)
 

@@ -16,6 +16,7 @@ from graphs.layouts import get_skeleton
 from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 from protogcn.models.base import SkeletonClassifier
+from protogcn.models.description import ModelDescription, is_plain, plain
 from protogcn.models.losses import CrossEntropy
 from protogcn.models.options import check_counts, check_options
 
@@ -84,6 +85,15 @@ def model_info(name: str) -> ModelInfo:
     return _find(name)[1]
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a model of the catalogue is one of this library, not one that its user registered.
+
+    Raises:
+        ValueError: no such model.
+    """
+    return _find(name)[0].__module__.startswith("protogcn.models.")
+
+
 def create_model(
     name: str,
     *,
@@ -113,9 +123,13 @@ def create_model(
     builder, info = _find(name)
     check_options(info.name, builder, options, info.options)
     check_counts(num_classes=num_classes, in_channels=in_channels, num_persons=num_persons)
-    if PERSONS in inspect.signature(builder).parameters:
-        options[PERSONS] = num_persons
-    return builder(skeleton=get_skeleton(skeleton), num_classes=num_classes, in_channels=in_channels, **options)
+    layout = get_skeleton(skeleton)
+    persons = {PERSONS: num_persons} if PERSONS in inspect.signature(builder).parameters else {}
+    model = builder(skeleton=layout, num_classes=num_classes, in_channels=in_channels, **persons, **options)
+    # Defaults are noted too, lest a later version that changes them should build another network.
+    noted = {key: default for key, default in info.options.items() if is_plain(plain(default))} | options
+    model.description = ModelDescription(info.name, layout, num_classes, in_channels, num_persons, noted)
+    return model
 
 
 def import_models(module: str) -> None:
