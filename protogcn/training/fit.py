@@ -103,7 +103,7 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
         "training_seconds": round(history.seconds, 1),
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in task.model.parameters()),
-        "training_clips": len(training),
+        "training_clips": len(training.indices),
     }
     return write_results(folder, recipe, test, scores, measured)
 

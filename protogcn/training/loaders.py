@@ -1,9 +1,10 @@
 """Batches for training and evaluation, the same for any number of processes, workers and resumes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Sampler
 
 from graphs.layouts import get_skeleton
@@ -12,21 +13,39 @@ from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.data.dataset import ClipDataset
 from protogcn.data.pipeline import build_pipeline
 from protogcn.data.store import ClipStore
+from protogcn.training.epochs import EpochPlan, plan_epoch
 from protogcn.training.recipe import Recipe
 
 
 class ClipSampler(Sampler[int]):
-    """Indices of one process: shuffled by (seed, epoch) for training, in order and without padding for evaluation.
+    """Indices of one process: drawn by (seed, epoch) for training, in order and without padding for evaluation.
 
-    Training gives every process equally many full batches, leaving out what remains of the shuffled order; evaluation
+    Training gives every process equally many full batches, leaving out what remains of the drawn order; evaluation
     deals every clip to exactly one process.
+
+    Args:
+        size: items of an epoch.
+        seed: of the order; None keeps the items in order.
+        batch_size: items of a batch of one process.
+        rank: which process this is.
+        processes: how many there are.
+        plan: what a training epoch shows; None shuffles the items.
 
     Raises:
         ValueError: training with fewer clips than one batch of all processes, or evaluation with fewer than processes.
     """
 
-    def __init__(self, size: int, *, seed: int | None, batch_size: int, rank: int = 0, processes: int = 1) -> None:
-        self.size, self.seed, self.rank, self.processes = size, seed, rank, processes
+    def __init__(
+        self,
+        size: int,
+        *,
+        seed: int | None,
+        batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+        plan: EpochPlan | None = None,
+    ) -> None:
+        self.size, self.seed, self.rank, self.processes, self.plan = size, seed, rank, processes, plan
         self.epoch = 0
         batch = batch_size * processes
         self.used = size if seed is None else size // batch * batch
@@ -46,7 +65,8 @@ class ClipSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         order = np.arange(self.size)
         if self.seed is not None:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+            rng = np.random.default_rng([self.seed, self.epoch])
+            order = self.plan.items(rng) if self.plan else rng.permutation(self.size)
         return iter(order[self.rank : self.used : self.processes].tolist())
 
     def __len__(self) -> int:
@@ -99,12 +119,34 @@ def make_dataset(recipe: Recipe, store: ClipStore, mode: str) -> ClipDataset:
     indices = store.split(name)
     if not len(indices):
         raise ValueError(f"the split {name} of {store.path} holds no clips; convert its source again")
-    repeat = recipe.data.repeat if mode == "train" else 1
+    repeat = _epoch_plan(recipe, store, indices).passes if mode == "train" else 1
     return ClipDataset(store, indices, pipeline, seed=recipe.seed, repeat=repeat)
 
 
+def _epoch_plan(recipe: Recipe, store: ClipStore, indices: Sequence[int] | NDArray[np.int64]) -> EpochPlan:
+    return plan_epoch(recipe.data, np.asarray(store.labels, dtype=np.int64)[indices], store.class_names)
+
+
 def _network_skeleton(recipe: Recipe, store: ClipStore) -> Skeleton:
-    """The layout that the network sees: protogcn_2d adds three virtual joints to COCO's."""
+    """The layout that the network sees: that of the clips, with the graph of the recipe if it names one.
+
+    Raises:
+        ValueError: the joints of the two differ, or the protocol cannot extend the clips.
+    """
+    joints = _extended_skeleton(recipe, store)
+    if not recipe.model.skeleton:
+        return joints
+    named = get_skeleton(recipe.model.skeleton)
+    if named.joints != joints.joints:
+        raise ValueError(
+            f"model.skeleton {recipe.model.skeleton} has other joints than the clips of {store.path}, which are "
+            f"{joints.name}; leave it out to take the graph of {joints.name}"
+        )
+    return named
+
+
+def _extended_skeleton(recipe: Recipe, store: ClipStore) -> Skeleton:
+    """The layout of the prepared clips: protogcn_2d adds three virtual joints to COCO's."""
     if recipe.pipeline.protocol != "protogcn_2d":
         return store.skeleton
     if store.skeleton.name != "coco17":
@@ -120,13 +162,22 @@ def make_loader(recipe: Recipe, dataset: ClipDataset, *, rank: int = 0, processe
     training = dataset.pipeline.training
     size = recipe.trainer.batch_size if training else recipe.trainer.eval_batch_size
     seed = recipe.seed if training else None
+    plan = _epoch_plan(recipe, dataset.store, dataset.indices) if training else None
+    sampler = ClipSampler(
+        plan.size if plan else len(dataset),
+        seed=seed,
+        batch_size=size,
+        rank=rank,
+        processes=processes,
+        plan=plan,
+    )
     return DataLoader(
         dataset,
         batch_size=size,
         # A loader draws from its generator whenever it starts. Were that the global one, dropout would come out
         # differently after a resume, where the loader starts before the epoch is seeded.
         generator=torch.Generator().manual_seed(recipe.seed),
-        sampler=ClipSampler(len(dataset), seed=seed, batch_size=size, rank=rank, processes=processes),
+        sampler=sampler,
         num_workers=recipe.data.workers,
         persistent_workers=recipe.data.workers > 0,
         pin_memory=torch.cuda.is_available(),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -31,6 +32,10 @@ def learning_rate_factor(config: ScheduleConfig, steps: int, steps_per_epoch: in
         steps: optimiser steps of the whole run.
         steps_per_epoch: optimiser steps of one epoch.
     """
+    if config.interval == "epoch":
+        by_epoch = replace(config, interval="iteration")
+        factor_of = learning_rate_factor(by_epoch, steps // steps_per_epoch, 1)
+        return lambda step: factor_of(step // steps_per_epoch)
     warmup = round(config.warmup_epochs * steps_per_epoch)
 
     def factor(step: int) -> float:

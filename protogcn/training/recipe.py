@@ -8,128 +8,37 @@ from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
 from graphs.messages import unknown
 from graphs.streams import check_stream
 from protogcn.data.pipeline_config import PipelineConfig
+from protogcn.training.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainerConfig,
+)
 
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Which network.
-
-    Attributes:
-        name: an entry of ``protogcn models``.
-        module: Python file or module that registers a model of your own; imported first.
-        options: its options, see ``protogcn models <name>``.
-    """
-
-    name: str = "protogcn"
-    module: str = ""
-    options: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which clips.
-
-    Attributes:
-        store: folder written by ``protogcn data prepare``.
-        train: split to learn from; empty takes the benchmark's.
-        test: split to validate and test on; empty takes the benchmark's.
-        fold: which pair of splits, counted from 0, where the benchmark has several (SBU has five, HMDB51 three).
-        repeat: passes over the training split that count as one epoch.
-        workers: loader processes; 0 loads in the training process, which is best on a few cores.
-    """
-
-    store: str = ""
-    train: str = ""
-    test: str = ""
-    fold: int = 0
-    repeat: int = 1
-    workers: int = 0
-
-
-@dataclass(frozen=True)
-class OptimizerConfig:
-    """How weights move.
-
-    Attributes:
-        name: ``sgd`` or ``adamw``.
-        lr: peak learning rate, for the whole batch of all processes.
-        weight_decay: on all parameters, as published.
-        momentum: of sgd.
-        nesterov: of sgd.
-    """
-
-    name: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.025
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    nesterov: bool = True
-
-
-@dataclass(frozen=True)
-class ScheduleConfig:
-    """How the learning rate moves.
-
-    Attributes:
-        name: ``cosine`` to zero per iteration, ``step`` by ``gamma`` at ``milestones`` (epochs), or ``constant``.
-        warmup_epochs: linear rise from zero, per iteration.
-        milestones: epochs at which ``step`` multiplies by ``gamma``.
-        gamma: factor of ``step``.
-    """
-
-    name: Literal["cosine", "step", "constant"] = "cosine"
-    warmup_epochs: float = 0.0
-    milestones: list[int] = field(default_factory=list)
-    gamma: float = 0.1
-
-
-@dataclass(frozen=True)
-class TrainerConfig:
-    """How long and how exactly.
-
-    Attributes:
-        epochs: passes over the training split (times ``data.repeat``).
-        batch_size: clips per process and step.
-        eval_batch_size: clips per process in validation and test.
-        accumulate: steps whose gradients are added before the weights move.
-        precision: of Lightning: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``.
-        gradient_clip: largest gradient norm; 0 does not clip.
-        ema: decay of the moving average of the weights that is validated, tested and saved; 0 keeps none.
-        patience: epochs without a better validation top-1 before training stops; 0 never stops early.
-        validate_every: epochs between validations, the last epoch always being validated; 0 validates only that.
-        tensorboard: also log for TensorBoard (``pip install protogcn[log]``).
-    """
-
-    epochs: int = 150
-    batch_size: int = 16
-    eval_batch_size: int = 64
-    accumulate: int = 1
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
-    gradient_clip: float = 0.0
-    ema: float = 0.0
-    patience: int = 0
-    validate_every: int = 1
-    tensorboard: bool = False
-
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """How clips of the test split become one score each.
-
-    Attributes:
-        average: several test clips are averaged as ``probabilities`` (after softmax, PYSKL's way) or as ``logits``.
-        checkpoint: which weights are tested, of the ``last`` epoch or of the ``best`` validation. Where validation and
-            test are the same split, as in all published protocols, ``best`` looks at the test labels.
-    """
-
-    average: Literal["probabilities", "logits"] = "probabilities"
-    checkpoint: Literal["last", "best"] = "last"
+__all__ = [
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Recipe",
+    "ScheduleConfig",
+    "TrainerConfig",
+    "find_recipe",
+    "in_fold",
+    "load_recipe",
+    "merge",
+    "parse_recipe",
+    "read_yaml",
+]
 
 
 @dataclass(frozen=True)
@@ -193,7 +102,9 @@ def load_recipe(path: str | Path, stream: str | None = None, overrides: Sequence
     """Read a recipe for one stream.
 
     A recipe is YAML with the sections of :class:`Recipe`, only what differs from the defaults. Its section ``streams``
-    maps a stream or several (``"b,bm"``) to what differs for them. Overrides look like ``--optimizer.lr=0.1``.
+    maps a stream or several (``"b,bm"``) to what differs for them. A key ``base`` names a recipe to start from, by its
+    path from the folder of this one or as ``configs/...``: what it says for the stream holds wherever this one says
+    nothing. Overrides look like ``--optimizer.lr=0.1``.
 
     Args:
         path: a YAML file; ``configs/...`` also finds the recipes of the installed package.
@@ -201,15 +112,48 @@ def load_recipe(path: str | Path, stream: str | None = None, overrides: Sequence
         overrides: command-line words, applied last.
 
     Raises:
-        FileNotFoundError: no such recipe.
-        ValueError: not YAML, a section or value unknown or of the wrong type; the message lists near matches.
+        FileNotFoundError: no such recipe, or no such base.
+        ValueError: not YAML, a base that builds on itself, a section or value unknown or of the wrong type; the message
+            lists near matches.
     """
-    content = read_yaml(find_recipe(path))
-    by_stream = content.pop("streams", None) or {}
-    stream = check_stream(stream or content.get("stream", "j"))
-    merged = merge(content, _stream_part(by_stream, stream, path))
+    layers = _with_bases(find_recipe(path))
+    own = [content["stream"] for _, content in layers if "stream" in content]
+    stream = check_stream(stream or (own[-1] if own else "j"))
+    merged: dict[str, Any] = {}
+    for file, content in layers:
+        by_stream = content.pop("streams", None) or {}
+        merged = merge(merge(merged, content), _stream_part(by_stream, stream, file))
     merged["stream"] = stream
     return parse_recipe(merged, path, overrides)
+
+
+def _with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The contents of a recipe and of all that it builds on, the deepest base first.
+
+    Raises:
+        FileNotFoundError, ValueError: see `load_recipe`.
+    """
+    layers: list[tuple[Path, dict[str, Any]]] = []
+    seen: list[Path] = []
+    while True:
+        seen.append(path.resolve())
+        content = read_yaml(path)
+        base = content.pop("base", None)
+        layers.insert(0, (path, content))
+        if base is None:
+            return layers
+        if not isinstance(base, str) or not base:
+            raise ValueError(f"{path}: base must be the path of a recipe, such as ../pyskl.yaml; got {base!r}")
+        above = path.parent / base
+        if not above.is_file():
+            try:
+                above = find_recipe(base)
+            except FileNotFoundError as error:
+                raise FileNotFoundError(f"{path} builds on {base}, and {above} is no file: {error}") from error
+        if above.resolve() in seen:
+            chain = " -> ".join(file.name for file in (*seen, above))
+            raise ValueError(f"{path}: base {base} leads back to where it came from ({chain}); leave one of them out")
+        path = above
 
 
 def in_fold(recipe: Recipe, fold: int) -> Recipe:
@@ -278,7 +222,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ValueError(f"{path} must hold the sections of a recipe ({', '.join(_fields(Recipe))}, streams)")
+        raise ValueError(f"{path} must hold the sections of a recipe ({', '.join(_fields(Recipe))}, streams, base)")
     return content
 
 

@@ -48,6 +48,15 @@ def test_steps_fall_at_the_milestones():
     assert warm[10:20] == [1] * 10 and warm[20:] == [0.5] * 41
 
 
+def test_rates_that_move_from_epoch_to_epoch_only():
+    """CTR-GCN: rate * (epoch + 1) / 5 for five epochs, then a tenth at each milestone."""
+    values = factors(80, 4, name="step", milestones=[10, 15], warmup_epochs=5, interval="epoch")
+    expected = [(epoch + 1) / 5 if epoch < 5 else 0.1 ** ((epoch >= 10) + (epoch >= 15)) for epoch in range(20)]
+    assert values[:80] == pytest.approx([rate for rate in expected for _ in range(4)])
+    cosine = factors(40, 4, name="cosine", interval="epoch")
+    assert cosine[:40] == pytest.approx([(1 + math.cos(math.pi * (step // 4) / 10)) / 2 for step in range(40)])
+
+
 def test_constant_stays():
     assert factors(7, 3, name="constant") == [1] * 8
 

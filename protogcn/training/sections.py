@@ -1,0 +1,143 @@
+"""The sections of a recipe: which network and clips, how the weights move, how long, how scores come about."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which network.
+
+    Attributes:
+        name: an entry of ``protogcn models``.
+        module: Python file or module that registers a model of your own; imported first.
+        skeleton: layout whose graph and bones the network takes, where its joints are those of the clips but not its
+            edges; empty takes that of the clips. PYSKL's graph of NTU is ``ntu25_pyskl``.
+        options: its options, see ``protogcn models <name>``.
+    """
+
+    name: str = "protogcn"
+    module: str = ""
+    skeleton: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which clips.
+
+    Attributes:
+        store: folder written by ``protogcn data prepare``.
+        train: split to learn from; empty takes the benchmark's.
+        test: split to validate and test on; empty takes the benchmark's.
+        fold: which pair of splits, counted from 0, where the benchmark has several (SBU has five, HMDB51 three).
+        repeat: passes over the training split that count as one epoch.
+        sampling: ``uniform`` shows every training clip once per pass; ``class_balanced`` shows every class equally
+            often, in an epoch of about the same length, in rounds of one clip of each class.
+        class_repeat: passes over single classes, times ``repeat``; 1 for what is not named. A list of one number per
+            class, or a mapping of class names, class indices or ranges of them (``{60-119: 2}``) to numbers. Of a class
+            with 1.5, every clip is shown once per epoch and a random half of them twice (PYSKL's ``class_prob``).
+        workers: loader processes; 0 loads in the training process, which is best on a few cores.
+    """
+
+    store: str = ""
+    train: str = ""
+    test: str = ""
+    fold: int = 0
+    repeat: int = 1
+    sampling: Literal["uniform", "class_balanced"] = "uniform"
+    class_repeat: dict[int | str, float] | list[float] = field(default_factory=dict)
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        values = self.class_repeat.values() if isinstance(self.class_repeat, Mapping) else self.class_repeat
+        if not all(0 <= value < math.inf for value in values):
+            raise ValueError(f"data.class_repeat must hold numbers of passes, 0 or more; got {self.class_repeat}")
+        if self.class_repeat and self.sampling != "uniform":
+            raise ValueError(
+                f"data.sampling {self.sampling} decides how often classes are shown: leave out data.class_repeat"
+            )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How weights move.
+
+    Attributes:
+        name: ``sgd`` or ``adamw``.
+        lr: peak learning rate, for the whole batch of all processes.
+        weight_decay: on all parameters, as published.
+        momentum: of sgd.
+        nesterov: of sgd.
+    """
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.025
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    nesterov: bool = True
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate moves.
+
+    Attributes:
+        name: ``cosine`` to zero, ``step`` by ``gamma`` at ``milestones`` (epochs), or ``constant``.
+        warmup_epochs: linear rise from zero.
+        milestones: epochs at which ``step`` multiplies by ``gamma``.
+        gamma: factor of ``step``.
+        interval: the rate moves at every ``iteration``, or only from ``epoch`` to epoch, as in CTR-GCN and InfoGCN: the
+            first of five epochs of warm-up then has a fifth of the rate throughout.
+    """
+
+    name: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    milestones: list[int] = field(default_factory=list)
+    gamma: float = 0.1
+    interval: Literal["iteration", "epoch"] = "iteration"
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long and how exactly.
+
+    Attributes:
+        epochs: passes over the training split (times ``data.repeat``).
+        batch_size: clips per process and step.
+        eval_batch_size: clips per process in validation and test.
+        accumulate: steps whose gradients are added before the weights move.
+        precision: of Lightning: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``64-true``.
+        gradient_clip: largest gradient norm; 0 does not clip.
+        ema: decay of the moving average of the weights that is validated, tested and saved; 0 keeps none.
+        patience: epochs without a better validation top-1 before training stops; 0 never stops early.
+        validate_every: epochs between validations, the last epoch always being validated; 0 validates only that.
+        tensorboard: also log for TensorBoard (``pip install protogcn[log]``).
+    """
+
+    epochs: int = 150
+    batch_size: int = 16
+    eval_batch_size: int = 64
+    accumulate: int = 1
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "64-true"] = "32-true"
+    gradient_clip: float = 0.0
+    ema: float = 0.0
+    patience: int = 0
+    validate_every: int = 1
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How clips of the test split become one score each.
+
+    Attributes:
+        average: several test clips are averaged as ``probabilities`` (after softmax, PYSKL's way) or as ``logits``.
+        checkpoint: which weights are tested, of the ``last`` epoch or of the ``best`` validation. Where validation and
+            test are the same split, as in all published protocols, ``best`` looks at the test labels.
+    """
+
+    average: Literal["probabilities", "logits"] = "probabilities"
+    checkpoint: Literal["last", "best"] = "last"
