@@ -5,55 +5,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protogcn.evaluation.metrics import Interval, McNemar, Metrics, bootstrap_difference, evaluate, mcnemar, softmax
-from protogcn.evaluation.scores import KINDS, ScoreFile, check_choice
+from protogcn.evaluation.alignment import align, describe
+from protogcn.evaluation.blocks import each_block
+from protogcn.evaluation.metrics import (
+    Interval,
+    McNemar,
+    Metrics,
+    bootstrap_difference,
+    label_ranks,
+    mcnemar,
+    softmax,
+    summarise,
+)
+from protogcn.evaluation.presets import PRESETS, RULES, Preset, get_preset
+from protogcn.evaluation.scores import ScoreFile, check_choice
 
-__all__ = ["PRESETS", "RULES", "Fusion", "Preset", "align", "fuse", "get_preset", "weighted_sum"]
+__all__ = [
+    "PRESETS",
+    "RULES",
+    "Fusion",
+    "Preset",
+    "align",
+    "check_rule",
+    "convert",
+    "fuse",
+    "get_preset",
+    "per_part",
+    "weighted_sum",
+]
 
-RULES = KINDS
-_ROWS_PER_BLOCK = 2048
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Published way to fuse: the weight of position streams (j, b, k), of motion streams (jm, bm, km), and the rule."""
-
-    position: float
-    motion: float
-    rule: str
-    source: str
-
-    def weights(self, streams: Sequence[str]) -> tuple[float, ...]:
-        """Weight of each stream; a second seed such as "j-s1" weighs like its stream."""
-        return tuple(self.motion if stream.split("-")[0].endswith("m") else self.position for stream in streams)
-
-
-PRESETS = {
-    "protogcn": Preset(2, 1, "probabilities", "J:B:K:JM:BM:KM = 2:2:2:1:1:1, J:B:JM:BM = 2:2:1:1, J:B = 1:1"),
-    "pyskl": Preset(2, 1, "probabilities", "J:B:JM:BM = 2:2:1:1, J:B = 1:1"),
-    "ctrgcn": Preset(0.6, 0.4, "logits", "J:B:JM:BM = 0.6:0.6:0.4:0.4, J:B = 1:1"),
-    "infogcn": Preset(1.5, 1.0, "logits", "position 1.5, motion 1.0"),
-    "equal": Preset(1, 1, "probabilities", "all streams alike"),
-}
-
-
-def get_preset(name: str) -> Preset:
-    """Preset by name.
-
-    Raises:
-        ValueError: unknown name; the message lists all.
-    """
-    check_choice(name, tuple(PRESETS), "preset")
-    return PRESETS[name]
+# Probabilities of a temperature of their own are raised to a power; a zero stays out of the logarithm.
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Fusion:
-    """Result of `fuse`.
+    """Result of `fuse`; everything that is per clip is in the order of the first part.
 
     Attributes:
-        scores: the fused scores in the order of the first part: the weighted mean of logits or of probabilities.
-        weights: as given, one per part.
+        scores: the fused scores: the weighted mean of logits or of probabilities.
+        names: of the parts.
+        weights: as given, one per part; the mean over the clips where each clip has weights of its own.
         metrics: figures of the fused scores.
         part_metrics: figures of each part.
         best: index of the part with the highest top-1.
@@ -78,77 +70,43 @@ class Fusion:
         return self.metrics.top1 - self.part_metrics[self.best].top1
 
 
-def align(parts: Sequence[ScoreFile]) -> list[np.ndarray]:
-    """Rows of each part that bring its clips into the order of the first part: int64 (n,) each.
+def per_part(values: Sequence[float] | np.ndarray | None, count: int, what: str) -> np.ndarray:
+    """Weights or temperatures as float64 (count, 1), or (count, n) where each of n clips has its own; ones by default.
 
     Raises:
-        ValueError: ids, labels, classes or class names differ; the message names them.
+        ValueError: not one per part, or negative, infinite or, for a clip, all zero.
     """
-    reference = parts[0]
-    rows = []
-    for part in parts:
-        _check_classes(reference, part)
-        if np.array_equal(part.ids, reference.ids):
-            index = np.arange(len(part.ids))
-        else:
-            position = {name: row for row, name in enumerate(part.ids.tolist())}
-            index = np.array([position.get(name, -1) for name in reference.ids.tolist()])
-            if len(part.ids) != len(index) or index.min() < 0:
-                raise ValueError(_id_mismatch(reference, part))
-        wrong = np.flatnonzero(part.labels[index] != reference.labels)
-        if len(wrong):
-            first = wrong[0]
-            raise ValueError(
-                f"{_describe(reference)} and {_describe(part)} disagree on the labels of {len(wrong)} of {len(index)} "
-                f"clips, such as {reference.ids[first]} ({reference.labels[first]} and {part.labels[index[first]]}); "
-                "are they of the same benchmark, and are both counted from 0?"
-            )
-        rows.append(index)
-    return rows
+    if values is None:
+        return np.ones((count, 1))
+    array = np.asarray(values, np.float64)
+    if len(array) != count or array.ndim > 2:
+        raise ValueError(f"got {len(array)} {what} for {count} score files; give one per file, in the same order")
+    array = array.reshape(count, -1)
+    if not np.isfinite(array).all() or array.min() < 0 or not array.max(axis=0).min() > 0:
+        given = ", ".join(f"{value:g}" for value in array.mean(axis=1))
+        raise ValueError(f"{what} must be finite, not negative and not all zero; got {given}")
+    return array
 
 
-def _check_classes(reference: ScoreFile, part: ScoreFile) -> None:
-    if part.num_classes != reference.num_classes:
+def check_rule(rule: str, parts: Sequence[ScoreFile]) -> None:
+    """Refuse an unknown rule, and rule "logits" where some part holds probabilities."""
+    check_choice(rule, RULES, "fusion rule")
+    bare = [describe(part) for part in parts if part.kind != "logits"]
+    if rule == "logits" and bare:
         raise ValueError(
-            f"{_describe(part)} has {part.num_classes} classes, {_describe(reference)} has {reference.num_classes}; "
-            "only scores over the same classes can be fused"
-        )
-    if part.class_names and reference.class_names and part.class_names != reference.class_names:
-        pairs = zip(reference.class_names, part.class_names, strict=True)
-        differing = [f"{index}: {a!r} and {b!r}" for index, (a, b) in enumerate(pairs) if a != b]
-        raise ValueError(
-            f"{_describe(reference)} and {_describe(part)} name {len(differing)} classes differently "
-            f"({'; '.join(differing[:3])})"
+            f"rule 'logits' needs logits, but {', '.join(bare)} holds probabilities; use rule 'probabilities'"
         )
 
 
-def _describe(part: ScoreFile) -> str:
-    source = part.meta.get("source")
-    return part.name if source in (None, part.name) else f"{part.name} ({source})"
+def convert(scores: np.ndarray, kind: str, rule: str, temperature: float | np.ndarray = 1.0) -> np.ndarray:
+    """Scores (..., classes) of one kind as what `rule` averages; logits are divided by the temperature first.
 
-
-def _id_mismatch(reference: ScoreFile, part: ScoreFile) -> str:
-    absent, extra = np.setdiff1d(reference.ids, part.ids), np.setdiff1d(part.ids, reference.ids)
-    sides = [
-        f"{len(ids)} only in {_describe(owner)}: {', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''}"
-        for ids, owner in ((absent, reference), (extra, part))
-        if len(ids)
-    ]
-    return (
-        f"the clips of {_describe(reference)} ({len(reference.ids)}) and {_describe(part)} ({len(part.ids)}) differ: "
-        f"{'; '.join(sides)}. Scores are fused clip by clip, so both must come from the same split."
-    )
-
-
-def _check_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
-    if weights is None:
-        return (1.0,) * count
-    if len(weights) != count:
-        raise ValueError(f"got {len(weights)} weights for {count} score files; give one per file, in the same order")
-    values = tuple(float(weight) for weight in weights)
-    if not np.isfinite(values).all() or min(values) < 0 or not max(values) > 0:
-        raise ValueError(f"weights must be finite, not negative and not all zero; got {', '.join(map(str, values))}")
-    return values
+    The logits of probabilities are taken to be their logarithms.
+    """
+    if np.ndim(temperature) or temperature != 1:
+        scores = scores if kind == "logits" else np.log(np.maximum(scores, _TINY))
+        return (softmax if rule == "probabilities" else np.asarray)(scores / temperature)
+    return softmax(scores) if rule == "probabilities" and kind == "logits" else scores
 
 
 def weighted_sum(
@@ -164,22 +122,26 @@ def weighted_sum(
         rows: reordering of each part, from `align`.
         to_probabilities: which parts pass through the softmax first.
     """
-    total = np.zeros(arrays[0].shape)
-    convert = to_probabilities or [False] * len(arrays)
-    # Blocks stay in the cache from the softmax to the sum, and bound the memory.
-    for start in range(0, len(total), _ROWS_PER_BLOCK):
-        block = slice(start, start + _ROWS_PER_BLOCK)
+    clips, classes = arrays[0].shape
+    total = np.zeros((clips, classes))
+    softened = to_probabilities or [False] * len(arrays)
+
+    def add(block: slice) -> None:
         for index, (array, weight) in enumerate(zip(arrays, weights, strict=True)):
             values = array[block] if rows is None else array[rows[index][block]]
-            total[block] += np.multiply(softmax(values) if convert[index] else values, weight, dtype=np.float64)
+            total[block] += np.multiply(softmax(values) if softened[index] else values, weight, dtype=np.float64)
+
+    each_block(add, clips, classes)
     return total
 
 
 def fuse(
     scores: Sequence[ScoreFile],
-    weights: Sequence[float] | None = None,
+    weights: Sequence[float] | np.ndarray | None = None,
     rule: str = "probabilities",
     *,
+    temperatures: Sequence[float] | np.ndarray | None = None,
+    names: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Fusion:
@@ -187,10 +149,14 @@ def fuse(
 
     Args:
         scores: the parts, in any order of clips.
-        weights: one non-negative number per part; equal where not given. Only their ratios matter.
+        weights: one non-negative number per part; equal where not given. Only their ratios matter. An array (parts, n)
+            gives each clip of the first part its own.
         rule: "probabilities" averages softmax probabilities (ProtoGCN, PYSKL), converting logits; "logits" averages raw
             logits (CTR-GCN, InfoGCN) and refuses files of probabilities, since those of several averaged clips have no
             logits to return to.
+        temperatures: by which the logits of each part are divided first (protogcn.evaluation.calibration); shaped like
+            the weights.
+        names: of the parts; their own where not given.
         resamples, seed: of the bootstrap.
 
     Raises:
@@ -199,28 +165,36 @@ def fuse(
     parts = list(scores)
     if not parts:
         raise ValueError("there are no scores to fuse")
-    check_choice(rule, RULES, "fusion rule")
-    checked = _check_weights(weights, len(parts))
-    if rule == "logits":
-        bare = [_describe(part) for part in parts if part.kind != "logits"]
-        if bare:
-            raise ValueError(
-                f"rule 'logits' needs logits, but {', '.join(bare)} holds probabilities; use rule 'probabilities'"
-            )
+    check_rule(rule, parts)
+    given, scales = per_part(weights, len(parts), "weights"), per_part(temperatures, len(parts), "temperatures")
     rows = align(parts)
-    total = weighted_sum(
-        [part.scores for part in parts],
-        [weight / sum(checked) for weight in checked],
-        rows,
-        [rule == "probabilities" and part.kind == "logits" for part in parts],
+    labels, (clips, classes) = parts[0].labels, parts[0].scores.shape
+    each_clip = (len(parts), clips)
+    shares, scales = np.broadcast_to(given / given.sum(axis=0), each_clip), np.broadcast_to(scales, each_clip)
+    heated = temperatures is not None
+    total = np.empty((clips, classes))
+    ranks, predictions = np.empty((2, len(parts) + 1, clips), np.int64)
+
+    # One pass over the numbers, all of a block while it is in the cache.
+    def work(block: slice) -> None:
+        fused, truth = np.zeros((block.stop - block.start, classes)), labels[block]
+        for index, part in enumerate(parts):
+            values = part.scores[rows[index][block]]
+            ranks[index, block], predictions[index, block] = label_ranks(values, truth), values.argmax(axis=1)
+            heat = scales[index, block, None] if heated else 1.0
+            fused += np.multiply(convert(values, part.kind, rule, heat), shares[index, block, None], dtype=np.float64)
+        total[block] = fused
+        ranks[-1, block], predictions[-1, block] = label_ranks(fused, truth), fused.argmax(axis=1)
+
+    each_block(work, clips, classes)
+    metrics, *part_metrics = (
+        summarise(ranks[index], predictions[index], labels, classes, resamples=resamples, seed=seed)
+        for index in (-1, *range(len(parts)))
     )
-    labels = parts[0].labels
-    metrics = evaluate(total, labels, resamples=resamples, seed=seed)
-    part_metrics = [evaluate(part.scores, part.labels, resamples=resamples, seed=seed) for part in parts]
     best = max(range(len(parts)), key=lambda index: part_metrics[index].top1)
-    best_correct = part_metrics[best].correct[rows[best]]
+    chosen = tuple(names) if names else tuple(part.name for part in parts)
+    means = tuple(float(value) for value in given.mean(axis=1))
     meta = {key: value for key, value in parts[0].meta.items() if key in ("benchmark", "split", "model", "version")}
-    names = tuple(part.name for part in parts)
     return Fusion(
         scores=ScoreFile(
             ids=parts[0].ids,
@@ -228,14 +202,14 @@ def fuse(
             kind=rule,
             labels=labels,
             class_names=next((part.class_names for part in parts if part.class_names), ()),
-            meta={**meta, "stream": "+".join(names), "rule": rule, "weights": list(checked)},
+            meta={**meta, "stream": "+".join(chosen), "rule": rule, "weights": list(means)},
         ),
-        names=names,
-        weights=checked,
+        names=chosen,
+        weights=means,
         rule=rule,
         metrics=metrics,
         part_metrics=tuple(part_metrics),
         best=best,
-        gain_interval=bootstrap_difference(metrics.correct, best_correct, resamples, seed),
-        mcnemar=mcnemar(metrics.correct, best_correct),
+        gain_interval=bootstrap_difference(metrics.correct, part_metrics[best].correct, resamples, seed),
+        mcnemar=mcnemar(metrics.correct, part_metrics[best].correct),
     )

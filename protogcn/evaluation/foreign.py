@@ -4,35 +4,26 @@ Read are, by their content and not by their name:
 
     PYSKL, ProtoGCN   pickled list of one score vector per clip, in the order of the annotations
     CTR-GCN, InfoGCN  pickled dict {clip name: logits}
+    MMAction2         pickled list of one dict per clip
     .npy              matrix (clips, classes)
-    .npz              named matrices; one is picked by writing "file.npz:name"
+    .npz              named matrices, or `scores` (streams, clips, classes) with the names in `stream`
 
 Labels come from the file itself where it has them, else from a second one (protogcn.evaluation.clip_list).
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from protogcn import safe_pickle
-from protogcn.evaluation.clip_list import ClipList, class_names_of, ids_of, labels_of, load_npy, magic_of
+from protogcn.evaluation.clip_list import CLIP_KEYS, ClipList, class_names_of, ids_of, labels_of, magic_of
+from protogcn.evaluation.contents import Contents, from_npz, read_contents
 from protogcn.evaluation.scores import KINDS, ScoreFile, check_choice, parse_scores, read_npz
 
-__all__ = ["clips_in", "import_scores", "read_scores", "split_array"]
+__all__ = ["clips_in", "import_scores", "label_contents", "open_scores", "read_scores", "split_array"]
 
 _NUMBERED = re.compile(r"(?:test_|val_)?(\d+)")
-
-
-@dataclass(frozen=True, eq=False)
-class _Content:
-    form: str
-    scores: np.ndarray
-    ids: np.ndarray | None = None
-    clips: ClipList | None = None
 
 
 def read_scores(
@@ -42,12 +33,20 @@ def read_scores(
 
     `path` may end in ":array" to pick one array of an .npz.
     """
+    opened = open_scores(path)
+    if isinstance(opened, ScoreFile):
+        return opened
+    return _import(opened, path, clips, kind, name, ())
+
+
+def open_scores(path: str | Path) -> ScoreFile | Contents:
+    """Read a file once: a score file of ours, or what is inside a foreign one."""
     file, array = split_array(path)
-    if array is None and magic_of(file).startswith(b"PK"):
-        arrays = read_npz(file)
-        if "kind" in arrays and "meta" in arrays:
-            return parse_scores(arrays, file)
-    return import_scores(path, clips=clips, kind=kind, name=name)
+    if not magic_of(file).startswith(b"PK"):
+        return read_contents(file)
+    arrays = read_npz(file)
+    ours = array is None and "kind" in arrays and "meta" in arrays
+    return parse_scores(arrays, file) if ours else from_npz(arrays, file)
 
 
 def split_array(path: str | Path) -> tuple[Path, str | None]:
@@ -57,11 +56,11 @@ def split_array(path: str | Path) -> tuple[Path, str | None]:
 
 
 def clips_in(path: str | Path) -> ClipList | None:
-    """Labels that a score file carries itself, which only an .npz can; None where there are none."""
+    """Labels that an .npz carries itself; None where there are none."""
     file, _ = split_array(path)
     if not magic_of(file).startswith(b"PK"):
         return None
-    arrays = read_npz(file)
+    arrays = read_npz(file, CLIP_KEYS)
     labels = labels_of(arrays, file)
     return None if labels is None else ClipList(labels, ids_of(arrays), class_names_of(arrays))
 
@@ -88,18 +87,49 @@ def import_scores(
         ValueError: the format is not known, or labels are missing or do not fit; the message says what to add.
         OSError: the file cannot be read.
     """
+    return _import(read_contents(split_array(path)[0]), path, clips, kind, name, class_names)
+
+
+def _import(
+    contents: Contents,
+    path: str | Path,
+    clips: ClipList | None,
+    kind: str | None,
+    name: str | None,
+    class_names: Sequence[str],
+) -> ScoreFile:
     file, array = split_array(path)
-    content = _read(file, array)
-    scores = content.scores
-    clips = clips or content.clips
+    if array is None and len(contents.matrices) == 1:
+        (array,) = contents.matrices
+    if array is None or array not in contents.matrices:
+        wanted = f"no matrix {array!r}" if array else f"{len(contents.matrices)} matrices"
+        raise ValueError(
+            f"{file} holds {wanted}; write {file.name}:NAME with NAME one of {', '.join(contents.matrices)}."
+        )
+    return label_contents(contents, array, path, clips=clips, kind=kind, name=name, class_names=class_names)
+
+
+def label_contents(
+    contents: Contents,
+    stream: str,
+    path: str | Path,
+    *,
+    clips: ClipList | None = None,
+    kind: str | None = None,
+    name: str | None = None,
+    class_names: Sequence[str] = (),
+) -> ScoreFile:
+    """One stream of a file that has been read, with its labels; arguments and errors as in `import_scores`."""
+    scores = contents.matrices[stream]
+    clips = clips or contents.clips
     if clips is None:
         raise ValueError(
-            f"{path} ({content.form}, {len(scores)} clips) holds no labels; add them with --labels FILE: a score "
+            f"{path} ({contents.form}, {len(scores)} clips) holds no labels; add them with --labels FILE: a score "
             "file of the same split, an .npz with ids and labels, a .csv with columns id,label or an .npy of labels."
         )
     try:
-        ids, labels = _match(content, clips)
-        own = content.clips.labels if content.clips else labels
+        ids, labels = _match(contents, len(scores), clips)
+        own = contents.clips.labels if contents.clips else labels
         if not np.array_equal(own, labels):
             raise ValueError("its own labels are not those given; are they of the same split, and counted from 0?")
         if kind is None:
@@ -109,90 +139,36 @@ def import_scores(
         else:
             check_choice(kind, KINDS, "kind of scores")
             origin = "given"
-        meta = {"stream": name or array or file.stem, "source": str(path), "format": content.form, "kind_from": origin}
+        meta = {"stream": name or stream, "source": str(path), "format": contents.form, "kind_from": origin}
+        if contents.ids is None and clips.ids is None:
+            meta["ids_from"] = "position"
         return ScoreFile(ids, scores, kind, labels, tuple(class_names or clips.class_names), meta)
     except ValueError as error:
-        raise ValueError(f"{path} ({content.form}): {error}") from None
+        raise ValueError(f"{path} ({contents.form}): {error}") from None
 
 
-def _match(content: _Content, clips: ClipList) -> tuple[np.ndarray, np.ndarray]:
+def _match(contents: Contents, count: int, clips: ClipList) -> tuple[np.ndarray, np.ndarray]:
     """Ids and labels in the order of the scores."""
-    count = len(content.scores)
-    if content.ids is not None and clips.ids is not None:
+    if contents.ids is not None and clips.ids is not None:
         row = {name: index for index, name in enumerate(clips.ids.tolist())}
-        rows = [row.get(name, -1) for name in content.ids.tolist()]
+        rows = [row.get(name, -1) for name in contents.ids.tolist()]
         if -1 not in rows:
-            return content.ids, clips.labels[rows]
+            return contents.ids, clips.labels[rows]
     if len(clips.labels) != count:
         raise ValueError(f"got {len(clips.labels)} labels for {count} rows of scores; are they of the same split?")
-    if content.ids is None:
+    if contents.ids is None:
         return clips.ids if clips.ids is not None else _numbers(count), clips.labels
-    numbers = [_NUMBERED.fullmatch(name) for name in content.ids.tolist()]
+    numbers = [_NUMBERED.fullmatch(name) for name in contents.ids.tolist()]
     order = np.array([int(number[1]) for number in numbers if number and len(number[1]) < 10])
     if sorted(order.tolist()) != list(range(count)):
         if clips.ids is None:
             raise ValueError("its clips have names, so the labels need names too; give a file with ids and labels")
-        unknown = np.setdiff1d(content.ids, clips.ids)
+        unknown = np.setdiff1d(contents.ids, clips.ids)
         raise ValueError(
             f"{len(unknown)} of its {count} clips are not among the labels, such as {', '.join(unknown[:3])}"
         )
-    return (content.ids if clips.ids is None else clips.ids[order]), clips.labels[order]
+    return (contents.ids if clips.ids is None else clips.ids[order]), clips.labels[order]
 
 
 def _numbers(count: int) -> np.ndarray:
     return np.array([str(index) for index in range(count)])
-
-
-def _read(path: Path, array: str | None) -> _Content:
-    magic = magic_of(path)
-    if magic == b"\x93NUMPY":
-        return _Content("npy matrix", _matrix(load_npy(path), path))
-    if magic.startswith(b"PK"):
-        return _from_npz(path, array)
-    data = safe_pickle.load(path)
-    if isinstance(data, dict) and data:
-        ids = np.array([str(key) for key in data])
-        return _Content("dict of scores by clip name", _matrix(list(data.values()), path), ids)
-    if (isinstance(data, list) and data) or (isinstance(data, np.ndarray) and data.ndim):
-        return _Content("list of scores", _matrix(data, path))
-    raise ValueError(
-        f"{path} holds a {type(data).__name__}; expected a list of score vectors or a dict of them by clip name."
-    )
-
-
-def _matrix(rows: Any, path: Path) -> np.ndarray:
-    """Scores (clips, classes) from vectors; vectors with leading axes of length one are taken too."""
-    if not isinstance(rows, np.ndarray):
-        shapes = {getattr(row, "shape", None) for row in rows}
-        if len(shapes) != 1 or None in shapes:
-            listed = ", ".join(sorted(map(str, shapes))[:3])
-            raise ValueError(
-                f"{path} does not hold one score vector of equal length per clip (found shapes: {listed})."
-            )
-        rows = np.stack(rows)
-    squeezed = rows.reshape(len(rows), -1) if rows.ndim > 2 and rows[0].size == rows.shape[-1] else rows
-    if squeezed.ndim != 2 or squeezed.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{path} holds {rows.dtype} of shape {rows.shape}; expected numbers of shape (clips, classes). "
-            "Average several clips of a sample first (protogcn.evaluation.metrics.average_clips)."
-        )
-    return squeezed
-
-
-def _from_npz(path: Path, array: str | None) -> _Content:
-    arrays = read_npz(path)
-    labels, ids = labels_of(arrays, path), ids_of(arrays)
-    matrices = {key: value for key, value in arrays.items() if value.ndim == 2 and value.dtype.kind == "f"}
-    streams = arrays.get("stream", np.empty(0))
-    stacked = arrays.get("scores", np.empty(0))
-    if stacked.ndim == 3 and len(stacked) == len(streams):
-        matrices |= dict(zip(map(str, streams.tolist()), stacked, strict=True))
-    if array is None and len(matrices) == 1:
-        (array,) = matrices
-    if array not in matrices:
-        wanted = f"no matrix {array!r}" if array else f"{len(matrices)} matrices"
-        raise ValueError(
-            f"{path} holds {wanted}; write {path.name}:NAME with NAME one of {', '.join(matrices) or 'none'}."
-        )
-    clips = None if labels is None else ClipList(labels, ids, class_names_of(arrays))
-    return _Content("npz matrix", matrices[array], ids, clips)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from protogcn.evaluation.blocks import row_blocks
+
 __all__ = [
     "Interval",
     "McNemar",
@@ -19,10 +21,9 @@ __all__ = [
     "mean_class_accuracy",
     "per_class_accuracy",
     "softmax",
+    "summarise",
     "top_k_correct",
 ]
-
-_ROWS_PER_BLOCK = 2048
 
 Interval = tuple[float, float]
 
@@ -84,15 +85,14 @@ def label_ranks(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Note that `mean_class_accuracy` takes the first of equal scores, as its origin does.
     """
     ranks = np.empty(len(labels), np.int64)
-    for start in range(0, len(labels), _ROWS_PER_BLOCK):
-        block = scores[start : start + _ROWS_PER_BLOCK]
-        truth = labels[start : start + _ROWS_PER_BLOCK, None]
+    for rows in row_blocks(*scores.shape):
+        block, truth = scores[rows], labels[rows, None]
         own = np.take_along_axis(block, truth, axis=1)
         higher = np.count_nonzero(block > own, axis=1)
         ties = block == own
         if np.count_nonzero(ties) > len(block):
             higher += np.count_nonzero(ties & (np.arange(block.shape[1]) > truth), axis=1)
-        ranks[start : start + _ROWS_PER_BLOCK] = higher
+        ranks[rows] = higher
     return ranks
 
 
@@ -175,9 +175,22 @@ def evaluate(scores: np.ndarray, labels: np.ndarray, *, resamples: int = 1000, s
     """
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
         raise ValueError(f"expected scores (n, classes) and labels (n,), got {scores.shape} and {labels.shape}")
-    k = min(5, scores.shape[1])
-    ranks = label_ranks(scores, labels)
-    confusion = confusion_matrix(labels, scores.argmax(axis=1), scores.shape[1])
+    ranks, predictions = label_ranks(scores, labels), scores.argmax(axis=1)
+    return summarise(ranks, predictions, labels, scores.shape[1], resamples=resamples, seed=seed)
+
+
+def summarise(
+    ranks: np.ndarray,
+    predictions: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Metrics:
+    """All figures from the rank of each true class (see `label_ranks`) and the predicted classes, (n,) each."""
+    k = min(5, num_classes)
+    confusion = confusion_matrix(labels, predictions, num_classes)
     return Metrics(
         top1=float(np.mean(ranks < 1)),
         top5=float(np.mean(ranks < k)),

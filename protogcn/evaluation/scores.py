@@ -88,10 +88,10 @@ class ScoreFile:
 
     @property
     def name(self) -> str:
-        """Short name for tables: the stream with its second seed, such as "j" or "j-s1", else the source file."""
-        stream, seed = self.meta.get("stream"), self.meta.get("seed")
+        """Short name for tables: the stream with fold and second seed, such as "j" or "j-f2-s1", else the file."""
+        stream, fold, seed = (self.meta.get(key) for key in ("stream", "fold", "seed"))
         if stream:
-            return f"{stream}-s{seed}" if seed else str(stream)
+            return f"{stream}{'' if fold is None else f'-f{fold}'}{f'-s{seed}' if seed else ''}"
         return str(self.meta.get("source", "scores"))
 
     @property
@@ -199,8 +199,8 @@ def parse_scores(arrays: Mapping[str, np.ndarray], path: str | Path) -> ScoreFil
         raise ValueError(f"{path}: {error}") from None
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of an .npz of plain numbers and text.
+def read_npz(path: str | Path, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Arrays of an .npz of plain numbers and text: all, or those of `only` that are there.
 
     Raises:
         ValueError: it is damaged, holds pickled objects, or expands beyond 4 GiB.
@@ -211,13 +211,15 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"there is no file {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
+            wanted = None if only is None else {f"{name}.npy" for name in only}
+            entries = [entry for entry in archive.infolist() if wanted is None or entry.filename in wanted]
+            size = sum(entry.file_size for entry in entries)
         if size > _MAX_BYTES:
             raise ValueError(
                 f"its arrays would take {size / 2**30:.1f} GiB, more than the {_MAX_BYTES >> 30} GiB allowed"
             )
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+            return {key: archive[key] for key in archive.files if only is None or key in only}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, MemoryError) as error:
         raise ValueError(f"{path} is not an intact .npz ({error}); it may be truncated or of another format.") from None
     except (ValueError, SyntaxError, TypeError, KeyError, RuntimeError) as error:

@@ -1,0 +1,285 @@
+"""Weights and temperatures of the parts of a fusion, fitted on clips other than those they are judged on.
+
+What is fitted on labels flatters itself on the same labels. So the clips to fit on (`Evidence`) are a held-out split;
+where there is none, the test clips are dealt into folds, and each fold is fused with what the other folds say
+(cross-fitting): no clip's own label has a say in its own prediction. Fitting on all test labels gives an optimistic
+upper bound, and is called that.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from protogcn.evaluation.alignment import align
+from protogcn.evaluation.blocks import each_block, in_threads, row_blocks
+from protogcn.evaluation.ensemble import check_rule, convert
+from protogcn.evaluation.scores import ScoreFile
+
+__all__ = [
+    "FOLDS",
+    "Evidence",
+    "Fitted",
+    "cross_evidence",
+    "fit_scales",
+    "fit_temperatures",
+    "fit_weights",
+    "held_out_evidence",
+    "stratified_folds",
+    "test_evidence",
+]
+
+FOLDS = 5
+# Added to each probability of a true class: one clip that all streams miss must not decide.
+_FLOOR = 1e-6
+_MOST_HEAT = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Labelled clips to fit on.
+
+    Attributes:
+        parts: score files of the streams, in the order of the fusion.
+        folds: fold of each clip of the first part, int64 (n,).
+        crossed: whether these are the clips to be fused: then each fold is served by the others.
+        how: in words, for the report.
+    """
+
+    parts: tuple[ScoreFile, ...]
+    folds: np.ndarray
+    crossed: bool
+    how: str
+    rows: list[np.ndarray] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", align(self.parts))
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self.parts[0].labels
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """One number per part.
+
+    Attributes:
+        values: fitted on all clips of the evidence (parts,).
+        by_fold: fitted without the clips of each fold (folds, parts); their spread says how firm the values are.
+        evidence: what they were fitted on.
+    """
+
+    values: np.ndarray
+    by_fold: np.ndarray
+    evidence: Evidence
+
+    @property
+    def applied(self) -> np.ndarray:
+        """What to fuse with: (parts,), or (parts, n) from the other folds of each clip where the fit is crossed."""
+        return self.by_fold[self.evidence.folds].T if self.evidence.crossed else self.values
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of what is applied (parts,)."""
+        return self.by_fold.mean(axis=0) if self.evidence.crossed else self.values
+
+    @property
+    def spread(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest over the folds, (parts,) each."""
+        return self.by_fold.min(axis=0), self.by_fold.max(axis=0)
+
+
+def cross_evidence(parts: Sequence[ScoreFile], folds: int = FOLDS) -> Evidence:
+    """The clips that are fused, in folds that serve each other."""
+    dealt = stratified_folds(parts[0].labels, parts[0].ids, folds)
+    return Evidence(tuple(parts), dealt, True, f"cross-fitted over {dealt.max() + 1} folds of the test clips")
+
+
+def held_out_evidence(parts: Sequence[ScoreFile], held_out: Sequence[ScoreFile], folds: int = FOLDS) -> Evidence:
+    """Clips of another split, scored by the same streams.
+
+    Raises:
+        ValueError: other streams or classes, or clips that are fused as well.
+    """
+    if len(held_out) != len(parts):
+        raise ValueError(
+            f"got {len(held_out)} held-out score files for {len(parts)} parts "
+            f"({', '.join(part.name for part in parts)}); give one per part, in the same order"
+        )
+    for part, other in zip(parts, held_out, strict=True):
+        if other.num_classes != part.num_classes:
+            raise ValueError(
+                f"held-out scores of {other.name} have {other.num_classes} classes, "
+                f"those of {part.name} have {part.num_classes}"
+            )
+    numbered = all("ids_from" in part.meta for part in (parts[0], held_out[0]))
+    both = np.intersect1d(parts[0].ids, held_out[0].ids)
+    same = numbered and np.array_equal(parts[0].scores, held_out[0].scores)
+    if same or (len(both) and not numbered):
+        raise ValueError(
+            f"{'all' if same else len(both)} of the clips to fit on are among those to be fused; fit on scores of "
+            "another split, on none (they are then cross-fitted), or say that it is the test labels: --fit-on-test"
+        )
+    ours, theirs = ([part.name.split("-")[0] for part in side] for side in (parts, held_out))
+    if ours != theirs and sorted(ours) == sorted(theirs):
+        held_out = [held_out[theirs.index(name)] for name in ours] if len(set(ours)) == len(ours) else held_out
+    dealt = stratified_folds(held_out[0].labels, held_out[0].ids, folds)
+    return Evidence(tuple(held_out), dealt, False, f"fitted on {len(dealt):,} held-out clips")
+
+
+def test_evidence(parts: Sequence[ScoreFile], folds: int = FOLDS) -> Evidence:
+    """The very clips that are fused: an optimistic upper bound, never a result."""
+    dealt = stratified_folds(parts[0].labels, parts[0].ids, folds)
+    return Evidence(
+        tuple(parts), dealt, False, "FITTED ON THE TEST LABELS: an optimistic upper bound, not a result to report"
+    )
+
+
+def stratified_folds(labels: np.ndarray, ids: np.ndarray, count: int = FOLDS) -> np.ndarray:
+    """Deal clips (n,) into folds of equal size and like classes: int64 (n,); the order of the clips does not matter.
+
+    Raises:
+        ValueError: fewer than two folds or clips.
+    """
+    if count < 2 or len(labels) < 2:
+        raise ValueError(f"weights are cross-fitted over at least 2 folds of clips, got {count} of {len(labels)} clips")
+    folds = np.empty(len(labels), np.int64)
+    folds[np.lexsort((ids, labels))] = np.arange(len(labels)) % count
+    return folds
+
+
+def fit_weights(evidence: Evidence, rule: str, temperatures: Fitted | None = None) -> Fitted:
+    """Weights on the simplex that make the fused scores most likely.
+
+    Rule "probabilities": the log-likelihood of the mixture of the streams' probabilities. Rule "logits": that of the
+    softmax of their weighted logits, of which the sum of the weights is then divided out. Both are concave, so there is
+    one optimum and no chance in finding it.
+
+    Args:
+        evidence: clips to fit on.
+        rule: by which the scores are to be fused.
+        temperatures: by which the logits are divided first, fitted on the same evidence.
+
+    Raises:
+        ValueError: a rule that the parts do not allow.
+    """
+    check_rule(rule, evidence.parts)
+    fit = _fit_mixture if rule == "probabilities" else _fit_logits
+
+    def fitted(fold: int | None) -> np.ndarray:
+        clips = _without(evidence, fold)
+        heat = np.ones(len(evidence.parts))
+        if temperatures is not None:
+            heat = temperatures.values if fold is None else temperatures.by_fold[fold]
+        return fit(evidence, clips, heat)
+
+    return _over_folds(evidence, fitted)
+
+
+def fit_temperatures(evidence: Evidence) -> Fitted:
+    """Temperature of each part by maximum likelihood (Guo et al. 2017, section 4.2); above one: it was too sure."""
+
+    def fitted(fold: int | None) -> np.ndarray:
+        clips = _without(evidence, fold)
+        scales = [
+            fit_scales([_logits(evidence, part, clips)], evidence.labels[clips], least=1 / _MOST_HEAT)[0]
+            for part in range(len(evidence.parts))
+        ]
+        return 1 / np.array(scales)
+
+    return _over_folds(evidence, fitted)
+
+
+def _over_folds(evidence: Evidence, fitted: Callable[[int | None], np.ndarray]) -> Fitted:
+    folds = range(int(evidence.folds.max()) + 1)
+    return Fitted(fitted(None), np.array([fitted(fold) for fold in folds]), evidence)
+
+
+def _without(evidence: Evidence, fold: int | None) -> np.ndarray:
+    return np.flatnonzero(evidence.folds != (-1 if fold is None else fold))
+
+
+def _logits(evidence: Evidence, part: int, clips: np.ndarray) -> np.ndarray:
+    scores = evidence.parts[part].scores[evidence.rows[part][clips]]
+    return scores if evidence.parts[part].kind == "logits" else np.log(np.maximum(scores, _FLOOR))
+
+
+def _fit_mixture(evidence: Evidence, clips: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    from scipy.optimize import minimize
+
+    count, labels = len(evidence.parts), evidence.labels[clips]
+    truth = np.empty((len(clips), count))
+    for index, part in enumerate(evidence.parts):
+        rows = evidence.rows[index][clips]
+
+        def fill(block: slice, part=part, rows=rows, index=index) -> None:
+            values = convert(part.scores[rows[block]], part.kind, "probabilities", float(heat[index]))
+            truth[block, index] = np.take_along_axis(values, labels[block, None], axis=1)[:, 0]
+
+        each_block(fill, len(clips), part.num_classes)
+    truth += _FLOOR
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        mixed = truth @ weights
+        return -float(np.log(mixed).mean()), -(truth / mixed[:, None]).mean(axis=0)
+
+    found = minimize(
+        loss,
+        np.full(count, 1 / count),
+        jac=True,
+        method="SLSQP",
+        bounds=[(0, 1)] * count,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(count)},
+        options={"ftol": 1e-12, "maxiter": 500},
+    )
+    return _on_simplex(found.x)
+
+
+def _fit_logits(evidence: Evidence, clips: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    arrays = [_logits(evidence, part, clips) / np.float32(heat[part]) for part in range(len(evidence.parts))]
+    return _on_simplex(fit_scales(arrays, evidence.labels[clips]))
+
+
+def _on_simplex(values: np.ndarray) -> np.ndarray:
+    values = np.where(values < 1e-4 * values.max(initial=0.0), 0.0, values)
+    return values / values.sum() if values.sum() > 0 else np.full(len(values), 1 / len(values))
+
+
+def fit_scales(arrays: Sequence[np.ndarray], labels: np.ndarray, least: float = 0.0) -> np.ndarray:
+    """Factors a_i >= `least` by which the softmax of sum(a_i * array_i) makes the labels most likely.
+
+    A multinomial logistic regression whose coefficients are shared by all classes; arrays (n, classes), labels (n,).
+    The penalty is that of one clip, so that streams without a mistake have an optimum too.
+    """
+    from scipy.optimize import minimize
+
+    size = len(labels)
+    spread = np.array([max(float(array.std(dtype=np.float64)), 1e-12) for array in arrays])
+
+    def of_block(rows: slice, scales: np.ndarray) -> tuple[float, np.ndarray]:
+        blocks = [array[rows] for array in arrays]
+        mixed = np.zeros(blocks[0].shape, np.float32)
+        for block, scale in zip(blocks, scales, strict=True):
+            mixed += block * np.float32(scale)
+        mixed -= mixed.max(axis=1, keepdims=True)
+        truth = labels[rows, None]
+        own = np.take_along_axis(mixed, truth, axis=1)[:, 0]
+        np.exp(mixed, out=mixed)
+        sums = mixed.sum(axis=1, dtype=np.float64)
+        loss = float((np.log(sums) - own).sum())
+        expected = [np.einsum("nc,nc->n", block, mixed) / sums for block in blocks]
+        true = [np.take_along_axis(block, truth, axis=1)[:, 0] for block in blocks]
+        return loss, np.array([float((e - t).sum()) for e, t in zip(expected, true, strict=True)])
+
+    def loss(unit: np.ndarray) -> tuple[float, np.ndarray]:
+        scales = unit / spread
+        results = in_threads(lambda rows: of_block(rows, scales), row_blocks(*arrays[0].shape))
+        total = sum(value for value, _ in results) / size
+        slope = np.sum([value for _, value in results], axis=0) / size / spread
+        return total + float(unit @ unit) / (2 * size), slope + unit / size
+
+    start = np.maximum(spread / len(arrays), least * spread)
+    bounds = [(least * width, None) for width in spread]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-10, "gtol": 1e-6})
+    return found.x / spread
