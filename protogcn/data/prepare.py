@@ -111,7 +111,7 @@ def prepare(
         source=str(source),
         notes=clips.notes,
     )
-    store_files.write_dropped(store_path, clips.dropped)
+    store_files.write_dropped(store_path, clips.dropped | dict.fromkeys(store.meta["dropped"], "every joint is zero"))
     return store
 
 

@@ -266,7 +266,7 @@ def test_alignment_turns_each_person_upright(seed):
     aligned = align_persons(clip)
     for person_, first in zip(aligned, clip[:, 0], strict=True):
         spine, hips = person_[0, 1] - person_[0, 0], person_[0, 12] - person_[0, 16]
-        np.testing.assert_allclose(spine, [0, 0, np.linalg.norm(first[1] - first[0])], atol=1e-4)
+        np.testing.assert_allclose(spine, [0, 0, float(np.linalg.norm(first[1] - first[0]))], atol=1e-4)
         assert abs(hips[1]) < 1e-4 < hips[0]
     distances = np.linalg.norm(clip[..., :1, :] - clip, axis=-1), np.linalg.norm(aligned[..., :1, :] - aligned, axis=-1)
     np.testing.assert_allclose(*distances, rtol=1e-3, atol=1e-4)

@@ -173,7 +173,7 @@ def to_clip(
     if align:
         clip = align_persons(clip)
         if np.isnan(clip).any():
-            raise NoUsableBody("alignment is undefined: a person's first frame has both hips in one place or along the spine")
+            raise NoUsableBody("alignment is undefined for the first frame of a person")
     return clip if clip[1:].any() else clip[:1]
 
 
