@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -84,7 +85,8 @@ class BlockNetwork(SkeletonClassifier):
 
     def forward_features(self, clips: Tensor) -> Tensor:
         self.check_input(clips)
-        x = self.input_norm(clips)
+        # Channels last: pointwise convolutions, batch norms and products over joints are about twice as fast.
+        x = self.input_norm(clips).contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
             x = block(x)
         return x.unflatten(0, (clips.shape[0], -1))

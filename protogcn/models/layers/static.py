@@ -90,12 +90,14 @@ class StaticTopologyConv(SpatialUnit):
 
     def aggregate(self, x: Tensor) -> Tensor:
         topology = self.topology()
-        count, joints, _ = topology.shape
+        joints = topology.shape[1]
         samples, _, frames, _ = x.shape
-        # One matrix product over (joint, topology) pairs.
-        parts = self.conv(x).unflatten(1, (count, -1)).permute(0, 2, 3, 1, 4)
-        mixed = parts.reshape(-1, count * joints) @ topology.reshape(count * joints, joints)
-        return mixed.view(samples, -1, frames, joints)
+        # With channels last, one product per frame over (joint, topology) pairs needs no copy of the features.
+        parts = self.conv(x).permute(0, 2, 3, 1).reshape(samples * frames, joints * len(topology), -1)
+        pairs = topology.permute(2, 1, 0).reshape(1, joints, -1)
+        # Not matmul, which would copy the features to fold the frames together.
+        mixed = torch.bmm(pairs.expand(samples * frames, -1, -1), parts)
+        return mixed.view(samples, frames, joints, -1).permute(0, 3, 1, 2)
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         entries = super().official_entries(own, official) | joined(f"{own}.conv", f"{official}.conv", CONV)

@@ -57,7 +57,8 @@ class MultiBranchTemporal(nn.Module):
             x = torch.cat([x, x.mean(-1, keepdim=True)], -1)
         entry = self.entry(x)
         gated, pointwise = entry.split([entry.shape[1] - self.width, self.width], 1)
-        *convolved, pooled = functional.relu(self.entry_norm(gated)).split([*self.widths, self.width], 1)
+        # Batch norm is slow on a slice; a clone is dense.
+        *convolved, pooled = functional.relu(self.entry_norm(gated.clone())).split([*self.widths, self.width], 1)
         branches = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
         branches.append(functional.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
         branches.append(pointwise[:, :, :: self.stride])
