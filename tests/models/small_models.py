@@ -29,6 +29,16 @@ def small_model(name: str, seed: int = 0, **changes: Any) -> SkeletonClassifier:
     return model
 
 
+def has_person_slots(name: str) -> bool:
+    """Whether a network normalises every person slot by itself, and so takes no more persons than it was built for."""
+    try:
+        small_model(name, num_persons=1)(random_clips(2, 2, 2, 25, 3))
+    except ValueError as error:
+        assert "built for 1 persons at most and got 2: build it with num_persons=2" in str(error)
+        return True
+    return False
+
+
 def random_clips(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 1) -> Tensor:
     """Clips (N, M, T, V, C) of noise."""
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
