@@ -91,7 +91,7 @@ class RefinedTopologyConv(nn.Module):
             relation, topology = first.mT - second, self.topology
         # Shared topology and bias are two more channels of the refinement: no pass over its large result to add them.
         shared = torch.stack([topology, torch.ones_like(topology)], 1).to(relation.dtype)
-        channels = torch.cat([torch.tanh(relation), shared.expand(len(x), -1, -1, -1, -1)], 2)
+        channels = torch.cat([torch.tanh(relation), shared.expand(x.shape[0], -1, -1, -1, -1)], 2)
         assert self.refine.bias is not None
         weight, bias = self.refine.weight.flatten(1) * self.alpha, self.refine.bias[:, None] * self.alpha
         weight = torch.cat([weight, torch.ones_like(bias), bias], 1).unflatten(0, (self.num_topologies, -1))
@@ -185,7 +185,7 @@ class CTRGCN(SkeletonClassifier):
         x = self.input_norm(clips)
         for block in self.blocks:
             x = block(x)
-        return x.unflatten(0, (len(clips), -1))
+        return x.unflatten(0, (clips.shape[0], -1))
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
         official = self.release.official
