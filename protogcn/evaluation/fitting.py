@@ -24,6 +24,7 @@ __all__ = [
     "fit_scales",
     "fit_temperatures",
     "fit_weights",
+    "gather_evidence",
     "held_out_evidence",
     "stratified_folds",
     "test_evidence",
@@ -88,6 +89,15 @@ class Fitted:
     def spread(self) -> tuple[np.ndarray, np.ndarray]:
         """Smallest and largest over the folds, (parts,) each."""
         return self.by_fold.min(axis=0), self.by_fold.max(axis=0)
+
+
+def gather_evidence(
+    parts: Sequence[ScoreFile], held_out: Sequence[ScoreFile] | None = None, *, on_test: bool = False
+) -> Evidence:
+    """The clips to fit on: those of `held_out` where it is given, else the parts' own, crossed unless `on_test`."""
+    if on_test:
+        return test_evidence(parts)
+    return held_out_evidence(parts, held_out) if held_out else cross_evidence(parts)
 
 
 def cross_evidence(parts: Sequence[ScoreFile], folds: int = FOLDS) -> Evidence:

@@ -2,14 +2,26 @@
 
 import csv
 import os
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from protogcn.evaluation.ensemble import Fusion
 from protogcn.evaluation.metrics import Metrics
 
-__all__ = ["Row", "format_columns", "format_comparison", "format_table", "write_csv"]
+__all__ = [
+    "Row",
+    "format_columns",
+    "format_comparison",
+    "format_p",
+    "format_table",
+    "format_weights",
+    "markdown_rows",
+    "markdown_table",
+    "write_csv",
+    "write_records",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +34,8 @@ class Row:
         metrics: its figures.
         fusion: where it is a fusion.
         published: top-1 in percent that `publisher` reports; `own` if that is the same model.
+        fold_top1: of each fold, where the clips are those of several.
+        model: whose row it is, where there are several models.
     """
 
     name: str
@@ -31,21 +45,28 @@ class Row:
     published: float | None = None
     publisher: str = ""
     own: bool = True
+    fold_top1: tuple[float, ...] = ()
+    model: str = ""
 
     @property
     def difference(self) -> float | None:
-        """Top-1 minus the published number, in points."""
+        """Top-1 minus the published number, in points; over folds it is the mean that others publish."""
         if self.published is None:
             return None
-        return round(100 * self.metrics.top1, 2) - self.published
+        top1 = statistics.mean(self.fold_top1) if self.fold_top1 else self.metrics.top1
+        return round(100 * top1, 2) - self.published
 
     @property
     def weights(self) -> str:
         """Weights as "2:2:1:1", all ones if they are equal, empty for a single stream."""
         if not self.fusion:
             return ""
-        weights = self.fusion.weights
-        return ":".join("1" if len(set(weights)) == 1 else f"{weight:g}" for weight in weights)
+        return format_weights(self.fusion.weights)
+
+
+def format_weights(weights: Sequence[float]) -> str:
+    """Weights as "2:2:1", to three digits, or all ones if they are equal."""
+    return ":".join("1" if len(set(weights)) == 1 else f"{weight:.3g}" for weight in weights)
 
 
 def format_columns(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -66,10 +87,27 @@ def format_columns(header: Sequence[str], lines: Sequence[Sequence[str]], left: 
 
 def format_table(rows: Sequence[Row]) -> str:
     """The table in percent; "over best" is the gain over the best part, with the mid-p value of McNemar's test."""
+    return format_columns(_header(rows), [_cells(row) for row in rows], left=2)
+
+
+def markdown_rows(rows: Sequence[Row]) -> str:
+    """The same table in Markdown."""
+    return markdown_table(_header(rows), [_cells(row) for row in rows], left=2)
+
+
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A Markdown table, the first `left` columns flush left; columns without content are dropped."""
+    kept = [column for column in range(len(header)) if any(line[column] for line in lines)]
+    rule = ["---" if column < left else "---:" for column in range(len(kept))]
+    cells = [[line[column].replace("|", "\\|") for column in kept] for line in (header, *lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (cells[0], rule, *cells[1:]))
+
+
+def _header(rows: Sequence[Row]) -> list[str]:
     k = rows[0].metrics.k if rows else 5
-    header = ["", "weights", "top-1", "95 % interval", f"top-{k}", "mean class"]
-    header += ["published", "difference", "over best", "p"]
-    return format_columns(header, [_cells(row) for row in rows], left=2)
+    folds = max((len(row.fold_top1) for row in rows), default=0)
+    header = ["", "weights", "top-1", "95 % interval", f"mean of {folds} folds", f"top-{k}", "mean class"]
+    return [*header, "published", "difference", "over best", "p"]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -77,10 +115,11 @@ def _cells(row: Row) -> tuple[str, ...]:
     low, high = metrics.top1_interval
     published = "" if row.published is None else f"{row.published:.2f}" + ("" if row.own else f" ({row.publisher})")
     return (
-        row.name,
+        f"{row.model}: {row.name}" if row.model else row.name,
         row.weights,
         f"{100 * metrics.top1:.2f}",
         f"{100 * low:.1f} - {100 * high:.1f}",
+        _mean_of_folds(row.fold_top1),
         f"{100 * metrics.top5:.2f}",
         f"{100 * metrics.mean_class:.2f}",
         published,
@@ -88,6 +127,13 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{100 * fusion.gain:+.2f}" if fusion else "",
         format_p(fusion.mcnemar.p_mid) if fusion else "",
     )
+
+
+def _mean_of_folds(top1: Sequence[float]) -> str:
+    if not top1:
+        return ""
+    spread = f" ± {100 * statistics.stdev(top1):.2f}" if len(top1) > 1 else ""
+    return f"{100 * statistics.mean(top1):.2f}{spread}"
 
 
 def format_p(p: float) -> str:
@@ -105,14 +151,19 @@ def format_comparison(first: str, second: str, gain: float, low: float, high: fl
 
 def write_csv(rows: Sequence[Row], path: str | Path) -> Path:
     """Write the table with full precision (percent), whole or not at all, and return its path."""
+    return write_records([_record(row) for row in rows], path)
+
+
+def write_records(records: Sequence[Mapping[str, object]], path: str | Path) -> Path:
+    """Write records that share their keys as CSV, whole or not at all, and return its path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(_record(rows[0])))
+            writer = csv.DictWriter(file, list(records[0]))
             writer.writeheader()
-            writer.writerows(map(_record, rows))
+            writer.writerows(records)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -122,6 +173,7 @@ def write_csv(rows: Sequence[Row], path: str | Path) -> Path:
 def _record(row: Row) -> dict[str, object]:
     metrics, fusion = row.metrics, row.fusion
     return {
+        "model": row.model,
         "name": row.name,
         "group": row.group,
         "parts": "+".join(fusion.names) if fusion else "",
@@ -131,6 +183,8 @@ def _record(row: Row) -> dict[str, object]:
         "top1": _percent(metrics.top1),
         "top1_low": _percent(metrics.top1_interval[0]),
         "top1_high": _percent(metrics.top1_interval[1]),
+        "folds": len(row.fold_top1) or "",
+        "mean_of_folds": _percent(statistics.mean(row.fold_top1)) if row.fold_top1 else "",
         f"top{metrics.k}": _percent(metrics.top5),
         "mean_class": _percent(metrics.mean_class),
         "published": "" if row.published is None else row.published,

@@ -1,7 +1,8 @@
 """The streams of one model and their fusions, beside published numbers.
 
-Six streams are read in two ways. The motion reading fuses j, b, k with their motion streams (complementary); the seed
-reading fuses j, b, k with a second training of each from another seed (stochastic). Both are shown and compared.
+Streams are fused in two ways. The motion reading fuses j, b, k with their motion streams (complementary); the seed
+reading fuses them with a second training of each from another seed (stochastic). Both are shown and compared, run for
+run: j+jm against j+j, j+jm+b+bm against j+j+b+b, and so on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,16 +10,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from protogcn.evaluation.ensemble import PRESETS, RULES, Fusion, fuse, get_preset
+from protogcn.evaluation.fitting import Evidence, fit_weights, gather_evidence
 from protogcn.evaluation.metrics import bootstrap_difference, evaluate, mcnemar
 from protogcn.evaluation.report import Row, format_comparison, format_table
-from protogcn.evaluation.scores import ScoreFile, check_choice, load_scores
+from protogcn.evaluation.run_scores import HELD_OUT, SCORES, RunScores, load_runs, run_name
+from protogcn.evaluation.scores import check_choice
 
-__all__ = ["SCORES", "STREAMS", "OwnBenchmark", "PublishedBenchmark", "StreamTable", "find_model", "read_table"]
+__all__ = [
+    "SCORES",
+    "STREAMS",
+    "FusedRuns",
+    "OwnBenchmark",
+    "PublishedBenchmark",
+    "StreamTable",
+    "find_model",
+    "fuse_runs",
+    "read_table",
+]
 
 STREAMS = ("j", "b", "k", "jm", "bm", "km")
-SCORES = "scores_test.npz"
 _MOTION = {"2": ("j", "b"), "4": ("j", "b", "jm", "bm"), "6": STREAMS}
+_SEEDS = {"2": "j", "4": "jb", "6": "jbk"}
 
 
 class PublishedBenchmark(Protocol):
@@ -42,6 +57,23 @@ class OwnBenchmark:
 
 
 @dataclass(frozen=True, eq=False)
+class FusedRuns:
+    """One fusion of runs.
+
+    Attributes:
+        runs: names of the runs, in the order of the parts.
+        given: their weights of the preset or the user.
+        fusion: the result.
+        evidence: what its weights were fitted on, where they were fitted.
+    """
+
+    runs: tuple[str, ...]
+    given: tuple[float, ...]
+    fusion: Fusion
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class StreamTable:
     """The streams of one model and all fusions that they allow.
 
@@ -51,8 +83,11 @@ class StreamTable:
         rows: single streams, then fusions; beside published numbers.
         comparisons: sentences that compare motion streams with second seeds.
         problems: why score files that are there were left out.
-        first, second: run folder by stream, of the first trainings and of those from a second seed.
-        found: run folders whose scores are in the table.
+        first, second: run by stream, of the first trainings and of those from a second seed.
+        scores: the score files behind the rows.
+        held_out: those of a split to fit weights on, where there are any.
+        fusions: by number of runs ("2", "4", "6") and reading ("streams", "motion", "seeds").
+        notes: what else one has to know of the figures.
     """
 
     runs: Path
@@ -62,14 +97,24 @@ class StreamTable:
     problems: list[str]
     first: Mapping[str, str]
     second: Mapping[str, str]
-    found: frozenset[str]
+    scores: RunScores
+    held_out: RunScores
+    fusions: Mapping[tuple[str, str], FusedRuns]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> frozenset[str]:
+        """Runs whose scores are in the table."""
+        return frozenset(self.scores.parts)
 
     def __str__(self) -> str:
         """The rows as text, with how many clips they are of; empty where there are none."""
         if not self.rows:
             return ""
         clips = len(self.rows[0].metrics.correct)
-        return f"{clips} test clips; fused by {self.rule}; figures in %\n\n{format_table(self.rows)}"
+        return "\n".join(
+            [f"{clips} test clips; fused by {self.rule}; figures in %", *self.notes, "", format_table(self.rows)]
+        )
 
 
 def read_table(
@@ -80,6 +125,8 @@ def read_table(
     preset: str | None = None,
     rule: str | None = None,
     weights: Mapping[str, float] | None = None,
+    fit: str | None = None,
+    held_out: str = HELD_OUT,
     seed: int = 0,
     second_seed: int = 1,
     compare: str | None = None,
@@ -88,11 +135,14 @@ def read_table(
 
     Args:
         benchmark: on what, with the published numbers.
-        runs: folder with one run folder per stream, ``<stream>[-s<seed>]``.
+        runs: folder with one run folder per stream, ``<stream>[-f<fold>][-s<seed>]``; folds are pooled.
         model: its name; the last part of `runs` by default.
         preset: published weights and rule; that of the model by default, else ``protogcn``.
         rule: instead of the preset's.
         weights: of single streams, instead of the preset's; a second seed weighs like its stream.
+        fit: "held-out" fits the weights of each fusion on the `held_out` files of its runs or, where one is missing,
+            by cross-fitting; "test" on the test labels. See protogcn.evaluation.fitting.
+        held_out: name of the score files to fit on.
         seed, second_seed: of the first and of the second trainings.
         compare: the model whose published numbers stand beside; by default `model` or, where it has none, the best of
             others.
@@ -104,66 +154,97 @@ def read_table(
     chosen = get_preset(preset or (model if model in PRESETS else "protogcn"))
     rule = rule or chosen.rule
     check_choice(rule, RULES, "fusion rule")
-    all_weights = dict(zip(STREAMS, chosen.weights(STREAMS), strict=True)) | dict(weights or {})
-    first = {stream: _folder(stream, seed) for stream in STREAMS}
-    second = {stream: _folder(stream, second_seed) for stream in ("j", "b", "k")}
-    parts, problems = _load(runs, [*first.values(), *second.values()], benchmark.name)
-    rows, fusions = _rows(parts, first, second, all_weights, rule)
-    rows = [_with_published(row, benchmark, compare or model, exact=bool(compare)) for row in rows]
-    return StreamTable(runs, rule, rows, _comparisons(fusions), problems, first, second, frozenset(parts))
+    by_stream = dict(zip(STREAMS, chosen.weights(STREAMS), strict=True)) | dict(weights or {})
+    first = {stream: run_name(stream, seed) for stream in STREAMS}
+    second = {stream: run_name(stream, second_seed) for stream in ("j", "b", "k")}
+    names = [*first.values(), *second.values()]
+    expected = len(getattr(benchmark, "splits", ()))
+    scores = load_runs(runs, names, benchmark.name, several_folds=expected > 1)
+    held = RunScores()
+    if fit == "held-out":
+        held = load_runs(runs, names, benchmark.name, file=held_out, several_folds=expected > 1)
+    streams = {name: stream for stream, name in [*second.items(), *first.items()]}
+    fusions = {
+        (size, reading): fuse_runs(
+            scores, held, chosen_runs, [by_stream[streams[run]] for run in chosen_runs], rule, fit
+        )
+        for size, reading, chosen_runs in _plans(scores, first, second)
+    }
+    rows = [
+        (Row(name, "stream", evaluate(part.scores, part.labels)), name, name) for name, part in scores.parts.items()
+    ]
+    for (size, reading), fused in fusions.items():
+        label = {"streams": "streams", "motion": "with motion", "seeds": "with second seeds"}[reading]
+        name, group = f"{size} {label}: {'+'.join(fused.runs)}", "seeds" if reading == "seeds" else "motion"
+        # The published fusion of two streams is that of j and b.
+        key = "" if size == "2" and reading != "streams" else size
+        rows.append((Row(name, group, fused.fusion.metrics, fused.fusion), fused.runs[0], key))
+    return StreamTable(
+        runs,
+        rule,
+        [
+            _with_published(
+                replace(row, fold_top1=scores.fold_top1(run, row.metrics)),
+                key.split("-")[0],
+                benchmark,
+                compare or model,
+                exact=bool(compare),
+            )
+            for row, run, key in rows
+        ],
+        _comparisons(fusions),
+        [*scores.problems, *held.problems],
+        first,
+        second,
+        scores,
+        held,
+        fusions,
+        _notes(scores, fusions, expected),
+    )
 
 
-def _folder(stream: str, seed: int) -> str:
-    return f"{stream}-s{seed}" if seed else stream
+def fuse_runs(
+    scores: RunScores, held_out: RunScores, runs: Sequence[str], weights: Sequence[float], rule: str, fit: str | None
+) -> FusedRuns:
+    """Fuse runs by given weights or, where `fit` is not None, by fitted ones (see `read_table`)."""
+    parts = [scores.parts[run] for run in runs]
+    evidence, used = None, np.asarray(weights, np.float64)
+    if fit:
+        others = [held_out.parts[run] for run in runs if run in held_out.parts]
+        evidence = gather_evidence(parts, others if len(others) == len(parts) else None, on_test=fit == "test")
+        used = fit_weights(evidence, rule).applied
+    return FusedRuns(tuple(runs), tuple(weights), fuse(parts, used, rule, names=runs), evidence)
 
 
-def _load(runs: Path, folders: Sequence[str], benchmark: str) -> tuple[dict[str, ScoreFile], list[str]]:
-    """Score files by run folder, and what is wrong with those that could not be used."""
-    parts: dict[str, ScoreFile] = {}
-    problems = []
-    for folder in dict.fromkeys(folders):
-        path = runs / folder / SCORES
-        if not path.exists():
-            continue
-        try:
-            part = load_scores(path)
-        except ValueError as error:
-            problems.append(str(error))
-            continue
-        if part.meta.get("benchmark", benchmark) != benchmark:
-            problems.append(f"{path} is of {part.meta['benchmark']}, not of {benchmark}")
-            continue
-        parts[folder] = part
-    return parts, problems
+def _plans(
+    scores: RunScores, first: Mapping[str, str], second: Mapping[str, str]
+) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(number of runs, reading, runs) of every fusion whose runs are there."""
+    plans = [
+        (size, "streams" if size == "2" else "motion", tuple(first[stream] for stream in names))
+        for size, names in _MOTION.items()
+    ]
+    for size, names in _SEEDS.items():
+        plans.append((size, "seeds", tuple(runs[stream] for stream in names for runs in (first, second))))
+    # Two runs of one modality are no published fusion; they stand last, for the comparison.
+    plans.append(plans.pop(len(_MOTION)))
+    if {first["jm"], second["j"]} <= set(scores.parts):
+        plans.insert(-1, ("2", "motion", (first["j"], first["jm"])))
+    return [plan for plan in plans if set(plan[2]) <= set(scores.parts) and len(set(plan[2])) == len(plan[2])]
 
 
-def _rows(
-    parts: Mapping[str, ScoreFile],
-    first: Mapping[str, str],
-    second: Mapping[str, str],
-    weights: Mapping[str, float],
-    rule: str,
-) -> tuple[list[Row], dict[tuple[str, str], Fusion]]:
-    """Single streams, then every fusion whose parts are there, also by (size, reading)."""
-    streams = {folder: stream for stream, folder in [*second.items(), *first.items()]}
-    rows = [Row(folder, "stream", evaluate(part.scores, part.labels)) for folder, part in parts.items()]
-    plans = [(size, "motion", [first[stream] for stream in names]) for size, names in _MOTION.items()]
-    for size, names in (("4", "jb"), ("6", "jbk")):
-        plans.append((size, "seeds", [folders[stream] for stream in names for folders in (first, second)]))
-    fusions = {}
-    for size, reading, folders in plans:
-        if all(folder in parts for folder in folders) and len(set(folders)) == len(folders):
-            chosen = [parts[folder] for folder in folders]
-            fusion = fuse(chosen, [weights[streams[folder]] for folder in folders], rule)
-            fusions[size, reading] = fusion
-            label = "streams" if size == "2" else "with motion" if reading == "motion" else "with second seeds"
-            rows.append(Row(f"{size} {label}: {'+'.join(folders)}", reading, fusion.metrics, fusion))
-    return rows, fusions
+def _notes(scores: RunScores, fusions: Mapping[tuple[str, str], FusedRuns], expected: int) -> tuple[str, ...]:
+    notes = []
+    if scores.folds:
+        notes.append(f"clips of {len(scores.folds)} folds are pooled; intervals and tests are over all of them")
+    if scores.folds and len(scores.folds) < expected:
+        notes.append(f"ONLY {len(scores.folds)} OF {expected} FOLDS: {', '.join(map(str, scores.folds))}")
+    fitted = dict.fromkeys(fused.evidence.how for fused in fusions.values() if fused.evidence)
+    return (*notes, *(f"weights {how}" for how in fitted))
 
 
-def _with_published(row: Row, benchmark: PublishedBenchmark, model: str, exact: bool) -> Row:
+def _with_published(row: Row, key: str, benchmark: PublishedBenchmark, model: str, exact: bool) -> Row:
     """The row beside the model's own published number or, failing that, the best that anyone has published."""
-    key = row.name.split()[0].split("-")[0]
     own = find_model(benchmark, model)
     if exact and own is None:
         check_choice(model, tuple(benchmark.published), f"model with published numbers on {benchmark.name}")
@@ -184,14 +265,14 @@ def find_model(benchmark: PublishedBenchmark, model: str) -> str | None:
     return next((name for name in benchmark.published if plain(name) == plain(model)), None)
 
 
-def _comparisons(fusions: Mapping[tuple[str, str], Fusion]) -> list[str]:
+def _comparisons(fusions: Mapping[tuple[str, str], FusedRuns]) -> list[str]:
     """Motion reading against seed reading, clip by clip."""
     lines = []
-    for size in ("4", "6"):
+    for size in _SEEDS:
         motion, seeds = fusions.get((size, "motion")), fusions.get((size, "seeds"))
         if motion and seeds:
             # Both start with the first training of j, so their clips are in the same order.
-            a, b = motion.metrics, seeds.metrics
+            a, b = motion.fusion.metrics, seeds.fusion.metrics
             low, high = bootstrap_difference(a.correct, b.correct)
             test = mcnemar(a.correct, b.correct)
             names = (f"{size} with motion", f"{size} with second seeds")

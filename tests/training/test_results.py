@@ -97,6 +97,8 @@ def test_both_readings_of_four_and_six_streams_are_fused_and_compared(both_readi
         "6 with motion: j+b+k+jm+bm+km",
         "4 with second seeds: j+j-s1+b+b-s1",
         "6 with second seeds: j+j-s1+b+b-s1+k+k-s1",
+        "2 with motion: j+jm",
+        "2 with second seeds: j+j-s1",
     ]
     assert [row[header.index("weights")] for row in rows] == [
         "1:1",
@@ -104,6 +106,8 @@ def test_both_readings_of_four_and_six_streams_are_fused_and_compared(both_readi
         "2:2:2:1:1:1",
         "1:1:1:1",
         "1:1:1:1:1:1",
+        "2:1",
+        "1:1",
     ]
     assert float(rows[2][2]) > 85 and float(rows[2][header.index("over best")]) > 0
     assert rows[2][header.index("published")] == "97.00 (InfoGCN)"
