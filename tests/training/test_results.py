@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from protogcn.evaluation.metrics import evaluate
-from protogcn.evaluation.scores import ScoreFile, save_scores
-from protogcn.training.recipe import Recipe, TrainerConfig
+from protogcn.evaluation.scores import ScoreFile, load_scores, save_scores
+from protogcn.training.recipe import Recipe, TrainerConfig, in_fold
 from protogcn.training.results import write_results_page
 from protogcn.training.run_folder import run_folder, write_config
 
@@ -178,6 +178,45 @@ def test_own_benchmarks_follow_the_known_ones_and_have_nothing_published(tmp_pat
     before, after = page.split("## falls")
     assert "## Northwestern-UCLA" in before and "2 streams: j+b" in after
     assert "published" not in after.lower()
+
+
+def test_folds_are_one_line_with_their_mean(tmp_path):
+    recipe = dataclasses.replace(RECIPE, benchmark="sbu")
+    top1 = {}
+    for stream in ("j", "b"):
+        for fold in (0, 1, 2):
+            folder = write_run(tmp_path / "runs", stream, recipe=in_fold(recipe, fold), fold=fold)
+            score_file = load_scores(folder / "scores_test.npz")
+            rng = np.random.default_rng([fold, len(stream)])
+            scores = score_file.scores + rng.standard_normal(score_file.scores.shape).astype(np.float32) * fold
+            ids = np.char.add(f"{fold}_", score_file.ids)
+            save_scores(folder / "scores_test.npz", dataclasses.replace(score_file, scores=scores, ids=ids))
+            top1.setdefault(stream, []).append(100 * (scores.argmax(1) == score_file.labels).mean())
+    page = write_results_page(tmp_path / "runs", tmp_path / "RESULTS.md").read_text()
+    header, _, *rows = table_below(page, "### protogcn")
+    assert [row[0] for row in rows] == ["j", "b"]
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        assert cells["top-1"] == f"{np.mean(top1[row[0]]):.2f}"
+        assert cells["folds"] == " ".join(f"{each:.1f}" for each in top1[row[0]])
+        assert cells["training"] == "45.0 min"
+    fused = table_below(page, "Fused by")
+    assert "folds" in fused[0] and len(fused[2][fused[0].index("folds")].split()) == 3
+
+
+def test_several_models_stand_side_by_side(tmp_path):
+    root = tmp_path / "runs"
+    for name in ("protogcn", "ctrgcn"):
+        model = dataclasses.replace(RECIPE.model, name=name)
+        for stream in SIX[: 4 if name == "ctrgcn" else 6]:
+            write_run(root, stream, recipe=dataclasses.replace(RECIPE, model=model), model=name)
+    page = write_results_page(root, tmp_path / "RESULTS.md").read_text()
+    header, _, *rows = table_below(page, "## Northwestern")
+    assert header == ["model", "j", "b", "k", "jm", "bm", "km", "2 streams", "4 streams", "6 streams"]
+    by_model = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
+    assert by_model["ctrgcn"]["6 streams"] == "" != by_model["protogcn"]["6 streams"]
+    detail = dict(zip(("stream", "seed", "top-1"), table_below(page, "### protogcn")[2], strict=False))
+    assert by_model["protogcn"]["j"] == detail["top-1"]
 
 
 def test_no_runs_says_what_to_type(tmp_path):
