@@ -67,6 +67,8 @@ _TREES = {
     "openpose18": _OPENPOSE_BODY.format("@shoulder"),
     "openpose18_pyskl": _OPENPOSE_BODY.format("@shoulder"),
     "openpose20": _OPENPOSE_BODY.format("mid_hip") + " mid_hip:mid_torso mid_torso:neck",
+    "openpose25": "nose:neck neck: {@shoulder:neck @elbow:@shoulder @wrist:@elbow} mid_hip:neck "
+    "{@hip:mid_hip @knee:@hip @ankle:@knee} {@eye:nose} {@ear:@eye} (@big_toe:@ankle @small_toe:@big_toe @heel:@ankle)",
     "ucla20": f"hip_centre:spine spine:shoulder_centre shoulder_centre: head:shoulder_centre {_KINECT_LIMBS}",
     "utd20": f"head:shoulder_centre shoulder_centre: spine:shoulder_centre hip_centre:spine {_KINECT_LIMBS}",
     "msr20": "[@shoulder:shoulder_centre] shoulder_centre: spine:shoulder_centre [@hip:hip_centre] hip_centre:spine "
@@ -101,6 +103,7 @@ _DETAILS: dict[str, dict[str, Any]] = {
     "coco17": {"bones": {"left_hip": "nose", "right_hip": "nose"}, "extra_edges": _GIRDLES},
     "openpose18_pyskl": {"bones": {"nose": None, "neck": "nose"}},
     "openpose20": {"body_centre": "mid_torso"},
+    "openpose25": {"body_centre": "mid_hip"},
     "ucla20": {"body_centre": "spine"},
     "utd20": {"body_centre": "spine"},
     "msr20": {"body_centre": "spine"},
@@ -135,6 +138,7 @@ _ALIASES = {
     "coco_new": "coco20",
     "openpose": "openpose18",
     "openpose_new": "openpose20",
+    "body_25": "openpose25",
     "nw_ucla": "ucla20",
     "kinect_v1": "ucla20",
     "kinect20": "ucla20",

@@ -11,13 +11,14 @@ from graphs.skeleton import Skeleton
 from protogcn.data import store_files
 from protogcn.data.benchmarks import Benchmark, get_benchmark
 from protogcn.data.readers.ctr_npz import is_ctr_npz, read_ctr_npz
-from protogcn.data.readers.folder import read_folder
+from protogcn.data.readers.folder import holds_arrays, read_folder
 from protogcn.data.readers.kpfiles import read_kpfiles
 from protogcn.data.readers.ntu_raw import holds_skeletons, read_ntu_raw
 from protogcn.data.readers.nw_ucla import read_nw_ucla
 from protogcn.data.readers.options import NO_OPTIONS, ReadOptions
 from protogcn.data.readers.packed import read_packed
 from protogcn.data.readers.packed_rules import NO_RULES
+from protogcn.data.readers.poses import holds_poses, read_poses
 from protogcn.data.readers.pyskl import read_pyskl
 from protogcn.data.readers.source import ClipSource
 from protogcn.data.readers.table import read_table
@@ -54,7 +55,8 @@ def prepare(
     """Convert ``source`` into a clip store.
 
     The format is told by the benchmark and the suffix: ``.pkl`` PYSKL annotations, ``.npz`` packed arrays, ``.csv``
-    table, folder of ``.npy``/``.npz`` clips; NW-UCLA also as folder of json files or ``.zip``; NTU RGB+D also as folder
+    table, folder of ``.npy``/``.npz`` clips, folder of ``.json`` or ``.csv`` poses (OpenPose, MediaPipe, COCO,
+    Kinetics-Skeleton); NW-UCLA also as folder of json files or ``.zip``; NTU RGB+D also as folder
     or ``.zip`` of ``.skeleton`` files and as ``.npz`` of CTR-GCN. See docs/own_data.md.
 
     Clips that a reader leaves out are listed with the reason in ``dropped.csv`` in the store.
@@ -154,6 +156,8 @@ def _read(source: Path, request: _Request) -> ClipSource:
     suffix = source.suffix.lower()
     if (special := _read_special(source, suffix, known, request.options)) is not None:
         return special
+    if known is None and (poses := _read_poses(source, request)) is not None:
+        return poses
     request.options.allow((), str(source))
     if known and known.reader == "nw_ucla":
         return read_nw_ucla(source)
@@ -169,7 +173,7 @@ def _read(source: Path, request: _Request) -> ClipSource:
     raise ValueError(
         f"{source} is of no format that is read; expected "
         + (known.source if known else "an .npz file, a .csv table, a .pkl of PYSKL annotations")
-        + ", or a folder of .npy or .npz clips (docs/own_data.md)."
+        + ", or a folder of .npy or .npz clips or of .json poses (docs/own_data.md)."
     )
 
 
@@ -199,6 +203,24 @@ def _read_special(source: Path, suffix: str, known: Benchmark | None, options: R
             box_threshold=0.5 if options.box_threshold is None else options.box_threshold,
         )
     return None
+
+
+def _read_poses(source: Path, request: _Request) -> ClipSource | None:
+    """Own clips as pose estimators write them, or None."""
+    if not holds_poses(source):
+        return None
+    if source.is_dir() and holds_arrays(source):
+        raise ValueError(
+            f"{source} holds arrays (.npy, .npz) and files of poses (.json, .csv); convert them one by one."
+        )
+    request.options.allow(("image_size", "max_persons"), f"the poses in {source}")
+    return read_poses(
+        source,
+        request.skeleton,
+        class_names=request.class_names,
+        image_shape=request.options.image_shape(),
+        max_persons=request.options.max_persons,
+    )
 
 
 def _check_joints(clips: ClipSource, layout: Skeleton, source: Path) -> None:

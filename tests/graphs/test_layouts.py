@@ -121,7 +121,7 @@ def test_aliases(alias):
 def test_listing():
     assert list_skeletons("ntu*") == ["ntu25", "ntu25_infogcn", "ntu25_pyskl"]
     assert list_skeletons("nothing*") == []
-    assert len(list_skeletons()) == 18
+    assert len(list_skeletons()) == 19
 
 
 @pytest.mark.parametrize("typo, near", [("coco18", "'coco17'"), ("ntu52", "'ntu25'"), ("openpse", "'openpose")])

@@ -1,6 +1,5 @@
 """Own clips as files: one ``.npy`` or ``.npz`` per clip, in one folder per class or with a table of labels."""
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from protogcn.data.npy_files import read_npy, read_npz
+from protogcn.data.readers.labels import read_labels
 from protogcn.data.readers.source import ClipSource, choose_channels, keep_channels, number_classes
 from protogcn.data.store import Clip
-
-LABELS = "labels.csv"
 
 
 def read_folder(
@@ -38,9 +36,8 @@ def read_folder(
     files = {file.relative_to(path).with_suffix("").as_posix(): file for file in _files(path)}
     if not files:
         raise ValueError(f"{path} holds no .npy or .npz file; one file per clip is expected (docs/own_data.md).")
-    table = path / LABELS
-    labels, split_of = _from_table(table, files) if table.is_file() else _from_folders(path, files)
-    numbers, found, count = number_classes(labels.values(), class_names)
+    labels = read_labels(path, files)
+    numbers, found, count = number_classes(labels.label_of.values(), class_names)
     first = _load(next(iter(files.values())))[0]
     kind = choose_channels(first.shape[-1], channels, str(next(iter(files.values()))))
 
@@ -51,21 +48,24 @@ def read_folder(
                 raise ValueError(
                     f"{file}: {keypoints.shape[-1]} numbers per joint, but {first.shape[-1]} in the first clip."
                 )
-            yield Clip(keep_channels(keypoints, kind), numbers[labels[name]], name, image_shape)
+            size = image_shape or labels.image_shape_of.get(name)
+            yield Clip(keep_channels(keypoints, kind), numbers[labels.label_of[name]], name, size)
 
-    splits: dict[str, list[str]] = {}
-    for name, split in split_of.items():
-        splits.setdefault(split, []).append(name)
     return ClipSource(
         clips=clips(),
         channels=kind,
         num_joints=first.shape[-2],
         num_classes=count,
         class_names=found,
-        splits=splits,
+        splits=labels.splits(),
         notes={"left_out": "the score of each joint"} if first.shape[-1] > len(kind) else {},
         total=len(files),
     )
+
+
+def holds_arrays(path: Path) -> bool:
+    """Whether there is a ``.npy`` or ``.npz`` file below the folder."""
+    return any(name.lower().endswith((".npy", ".npz")) for _, _, names in os.walk(path) for name in names)
 
 
 def _files(path: Path) -> list[Path]:
@@ -100,44 +100,3 @@ def _load(file: Path) -> tuple[npt.NDArray[Any], tuple[int, int] | None]:
             f"{file}: expected numbers (T, V, C) or (M, T, V, C); got {keypoints.dtype} of shape {keypoints.shape}."
         )
     return keypoints if keypoints.ndim == 4 else keypoints[np.newaxis], shape
-
-
-def _from_folders(path: Path, files: dict[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
-    labels, split_of = {}, {}
-    for name in files:
-        parts = name.split("/")
-        if len(parts) not in (2, 3):
-            raise ValueError(
-                f"{files[name]} has no class: put clips into {path}/<class>/ or {path}/<split>/<class>/, "
-                f"or write {path / LABELS} with the columns clip,label."
-            )
-        labels[name] = parts[-2]
-        if len(parts) == 3:
-            split_of[name] = parts[0]
-    return labels, split_of
-
-
-def _from_table(table: Path, files: dict[str, Path]) -> tuple[dict[str, str], dict[str, str]]:
-    labels: dict[str, str] = {}
-    split_of: dict[str, str] = {}
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            if not {"clip", "label"} <= set(rows.fieldnames or ()):
-                raise ValueError(f"{table}: the first line must name the columns clip,label (and optionally split).")
-            for row in rows:
-                name, label = (row["clip"] or "").strip(), (row["label"] or "").strip()
-                name = name.removesuffix(".npy").removesuffix(".npz")
-                if name not in files:
-                    raise ValueError(f"{table}, line {rows.line_num}: there is no clip file {name!r} below the folder.")
-                if not label or name in labels:
-                    reason = "it is listed twice" if label else "its label is empty"
-                    raise ValueError(f"{table}, line {rows.line_num}: clip {name!r}: {reason}.")
-                labels[name] = label
-                if split := (row.get("split") or "").strip():
-                    split_of[name] = split
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{table} is not a readable csv file in UTF-8 ({error}).") from error
-    if missing := [name for name in files if name not in labels]:
-        raise ValueError(f"{table} has no label for {len(missing)} clips, the first of them {missing[0]!r}.")
-    return labels, {name: split_of[name] for name in files if name in split_of}

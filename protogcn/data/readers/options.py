@@ -1,5 +1,6 @@
 """What a user may say about reading a data set, beside where it is."""
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from shlex import quote
@@ -18,6 +19,8 @@ class ReadOptions:
         kpfiles: Kinetics-400: folder of the kpfiles that its list refers to.
         valid_ratio: Kinetics-400: least share of frames with a box of ``box_threshold``; 0 keeps all, as published.
         box_threshold: Kinetics-400: least score of a box where ``valid_ratio`` is above 0.
+        image_size: own poses: ``"<width>x<height>"`` of the videos, in pixels, where the files do not say it.
+        max_persons: own poses: the most persons of a clip; default 5.
     """
 
     denoise: str | None = None
@@ -27,6 +30,21 @@ class ReadOptions:
     kpfiles: str | Path | None = None
     valid_ratio: float | None = None
     box_threshold: float | None = None
+    image_size: str | None = None
+    max_persons: int | None = None
+
+    def image_shape(self) -> tuple[int, int] | None:
+        """(height, width) of ``image_size``.
+
+        Raises:
+            ValueError: it is not written as ``1280x720``.
+        """
+        if self.image_size is None:
+            return None
+        match = re.fullmatch(r"(\d{1,5})\s*[xX*,]\s*(\d{1,5})", self.image_size.strip(), re.ASCII)
+        if not match or not int(match[1]) or not int(match[2]):
+            raise ValueError(f"--image-size is written <width>x<height>, such as 1280x720; got {self.image_size!r}.")
+        return int(match[2]), int(match[1])
 
     def given(self) -> dict[str, Any]:
         """The options that were said, by name."""

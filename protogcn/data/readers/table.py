@@ -1,38 +1,21 @@
-"""Own clips in one ``.csv`` table: a row per joint (long) or a row per person and frame (wide)."""
+"""Own clips in ``.csv`` tables, one for all clips or one for each: a row per joint (long), or per person and frame."""
 
 import csv
 import itertools
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from graphs.messages import unknown
 from graphs.skeleton import Skeleton
+from protogcn.data.readers.pose_frames import Detection, PoseClip, frame_places
 from protogcn.data.readers.source import ClipSource, number_classes
+from protogcn.data.readers.table_columns import Columns, canonical, find_columns, find_joint, read_header
 from protogcn.data.store import Clip
 
-_AXES = ("x", "y", "z", "score")
-_WIDE = re.compile(r"(.+)_(x|y|z|score)")
 _MAX_PERSONS = 64
-
-
-@dataclass
-class _Layout:
-    """Where things stand in a row.
-
-    ``groups`` are (joint, columns of its numbers); a long table has one group whose joint is None: the row says which.
-    """
-
-    columns: dict[str, int]
-    width: int
-    groups: list[tuple[int | None, list[int]]]
-    channels: str
-    scored_3d: bool
 
 
 def read_table(path: str | Path, skeleton: Skeleton, *, class_names: Sequence[str] | None = None) -> ClipSource:
@@ -40,8 +23,9 @@ def read_table(path: str | Path, skeleton: Skeleton, *, class_names: Sequence[st
 
     Long: ``clip,label,frame,joint,x,y`` with optional ``z``, ``score``; a joint is a name of the skeleton or an index.
     Wide: ``clip,label,frame`` and for each joint ``<joint>_x,<joint>_y``, optionally ``<joint>_z``, ``<joint>_score``.
-    Both: optional ``person``, ``split``, and ``height``, ``width`` of the image. Frames are the distinct frame numbers
-    in rising order; persons come in the order of appearance; an empty cell or absent row is a missing joint.
+    Both: optional ``person``, ``split``, and ``height``, ``width`` of the image. Frame numbers may have a common step;
+    a frame without rows in between is empty. Persons come in the order of appearance; an empty cell or absent row is a
+    missing joint. ``visibility``, ``landmark``, ``track_id`` and other usual names of the columns are understood.
 
     Args:
         path: the table.
@@ -52,10 +36,8 @@ def read_table(path: str | Path, skeleton: Skeleton, *, class_names: Sequence[st
         ValueError: anything malformed; the message names the line.
     """
     path = Path(path)
-    with path.open("rb") as file:
-        head = file.readline(1 << 16).decode("utf-8-sig", errors="replace")
-    delimiter = max(",;\t", key=head.count)
-    layout = _layout(_header(head, delimiter, path), skeleton, path)
+    delimiter, header = read_header(path)
+    layout = find_columns(header, skeleton, path, ("clip", "label", "frame"))
     at = layout.columns
     labels: dict[str, None] = {}
     names: dict[str, None] = {}
@@ -96,58 +78,31 @@ def read_table(path: str | Path, skeleton: Skeleton, *, class_names: Sequence[st
     )
 
 
-def _header(line: str, delimiter: str, path: Path) -> list[str]:
-    try:
-        return next(csv.reader([line], delimiter=delimiter, strict=True), [])
-    except csv.Error as error:
-        raise ValueError(f"{path}: the first line is not readable as csv ({error}).") from error
+def read_clip_table(path: Path, skeleton: Skeleton) -> PoseClip:
+    """Read a table that holds one clip, with the columns of `read_table` but ``clip`` and ``label``.
 
+    A wide table without ``frame`` and ``person`` has a row for each frame.
 
-def _layout(header: list[str], skeleton: Skeleton, path: Path) -> _Layout:
-    names = [name.strip().lower() for name in header]
-    columns = {name: i for i, name in enumerate(names)}
-    if len(columns) != len(names):
-        raise ValueError(f"{path}: the first line names a column twice.")
-    for name in ("clip", "label", "frame"):
-        if name not in columns:
-            raise ValueError(
-                f"{path}: the first line has no column {name!r}; it has {', '.join(names)[:200] or 'nothing'}. A table "
-                "of clips starts with clip,label,frame,joint,x,y (long) or clip,label,frame,<joint>_x,... (wide)."
-            )
-    if "joint" in columns:
-        per_joint: dict[int | None, dict[str, int]] = {None: {a: columns[a] for a in _AXES if a in columns}}
-    else:
-        per_joint = {}
-        for name, column in columns.items():
-            if match := _WIDE.fullmatch(name):
-                joint = _joint(match[1], skeleton, f"{path}, column {name!r}")
-                if match[2] in per_joint.setdefault(joint, {}):
-                    raise ValueError(f"{path}: column {name!r} gives the {match[2]} of a joint a second time.")
-                per_joint[joint][match[2]] = column
-        if absent := [skeleton.joints[v] for v in range(skeleton.num_joints) if v not in per_joint]:
-            raise ValueError(
-                f"{path}: no columns for {len(absent)} joints of {skeleton.name}: {', '.join(absent[:8])}; expected "
-                f"{absent[0]}_x, {absent[0]}_y for each joint (wide), or the columns joint,x,y (long)."
-            )
-    kinds = {tuple(axis for axis in _AXES if axis in axes) for axes in per_joint.values()}
-    axes = kinds.pop()
-    if kinds or axes[:2] != ("x", "y"):
-        raise ValueError(f"{path}: every joint needs x, y and the same further columns (z, score).")
-    kept = axes[:3]
-    channels = {("x", "y"): "xy", ("x", "y", "z"): "xyz", ("x", "y", "score"): "xys"}[kept]
-    groups = [(joint, [where[axis] for axis in kept]) for joint, where in per_joint.items()]
-    return _Layout(columns, len(names), groups, channels, scored_3d=len(axes) == 4)
-
-
-def _joint(text: str, skeleton: Skeleton, where: str) -> int:
-    key = text.strip().lower().replace(" ", "_").replace("-", "_")
-    if key in skeleton.joints:
-        return skeleton.joints.index(key)
-    if key.isdecimal() and int(key) < skeleton.num_joints:
-        return int(key)
-    raise ValueError(
-        f"{where}: {skeleton.name} has {skeleton.num_joints} joints; {unknown('joint', text, skeleton.joints)}"
-    )
+    Raises:
+        ValueError: anything malformed; the message names the line.
+    """
+    delimiter, header = read_header(path)
+    several_rows = {"joint", "person"} & set(canonical(header))
+    layout = find_columns(header, skeleton, path, ("frame",) if several_rows else ())
+    lines = list(_rows(path, delimiter, layout.width))
+    if not lines:
+        return PoseClip({}, layout.channels)
+    at = layout.columns
+    clip = _fill(lines, layout, skeleton, path)
+    frames = {
+        t: [
+            Detection(clip[m, t], float(np.isfinite(clip[m, t]).all(axis=-1).sum()), str(m))
+            for m in range(len(clip))
+            if np.isfinite(clip[m, t]).any()
+        ]
+        for t in range(clip.shape[1])
+    }
+    return PoseClip(frames, layout.channels, image_shape=_image_shape(lines, at, str(path)))
 
 
 def _rows(path: Path, delimiter: str, width: int) -> Iterator[tuple[int, list[str]]]:
@@ -167,12 +122,15 @@ def _rows(path: Path, delimiter: str, width: int) -> Iterator[tuple[int, list[st
 
 
 def _fill(
-    lines: list[tuple[int, list[str]]], layout: _Layout, skeleton: Skeleton, path: Path
+    lines: list[tuple[int, list[str]]], layout: Columns, skeleton: Skeleton, path: Path
 ) -> npt.NDArray[np.float64]:
     """(M, T, V, C) of one clip, NaN where there was no row or no number."""
     at = layout.columns
-    frames = [_whole(row[at["frame"]], f"{path}, line {line}: frame") for line, row in lines]
-    frame_at = {frame: t for t, frame in enumerate(sorted(set(frames)))}
+    if "frame" in at:
+        frames = [_whole(row[at["frame"]], f"{path}, line {line}: frame") for line, row in lines]
+    else:
+        frames = list(range(len(lines)))
+    frame_at, length = frame_places(frames, f"{path}, line {lines[0][0]}", fewest_for_step=2)
     people = [row[at["person"]].strip() if "person" in at else "" for _, row in lines]
     person_at = {person: m for m, person in enumerate(dict.fromkeys(people))}
     if len(person_at) > _MAX_PERSONS:
@@ -180,7 +138,7 @@ def _fill(
             f"{path}, line {lines[0][0]}: this clip has {len(person_at)} persons, more than {_MAX_PERSONS}; "
             "is the column 'person' right?"
         )
-    shape = (len(person_at), len(frame_at), skeleton.num_joints, len(layout.channels))
+    shape = (len(person_at), length, skeleton.num_joints, len(layout.channels))
     clip = np.full(shape, np.nan)
     filled = np.zeros(shape[:3], dtype=bool)
     names: dict[str, int] = {}
@@ -190,7 +148,7 @@ def _fill(
             if known is None:
                 text = row[at["joint"]]
                 if text not in names:
-                    names[text] = _joint(text, skeleton, f"{path}, line {line}")
+                    names[text] = find_joint(text, skeleton, f"{path}, line {line}")
                 v = names[text]
             else:
                 v = known
@@ -216,7 +174,8 @@ def _number(text: str, path: Path, line: int) -> float:
 
 def _whole(text: str, what: str) -> int:
     try:
-        return int(text)
+        # Frame numbers that went through a table of floats read "12.0".
+        return int(text.strip().removesuffix(".0"))
     except ValueError:
         raise ValueError(f"{what} must be a whole number; got {text[:40]!r}.") from None
 
