@@ -134,6 +134,23 @@ class InputNorm(nn.Module):
         return self.norm(series).view(samples * persons, joints, channels, frames).permute(0, 2, 3, 1).contiguous()
 
 
+def fill_persons(clips: Tensor, num_persons: int) -> Tensor:
+    """Clips (N, M, T, V, C) with persons of zeros, which is what an absent person is in the data, up to a number.
+
+    Raises:
+        ValueError: there are more persons than that.
+    """
+    persons = clips.shape[1]
+    if persons > num_persons:
+        raise ValueError(
+            f"the model was built for {num_persons} persons at most and got {persons}: build it with "
+            f"num_persons={persons}, or keep the first ones by clips[:, :{num_persons}]"
+        )
+    if persons == num_persons:
+        return clips
+    return functional.pad(clips, (0, 0, 0, 0, 0, 0, 0, num_persons - persons))
+
+
 class PersonInputNorm(nn.Module):
     """Batch normalisation of every (person, joint, channel).
 
@@ -148,14 +165,8 @@ class PersonInputNorm(nn.Module):
         self.norm = nn.BatchNorm1d(num_persons * num_joints * channels)
 
     def forward(self, clips: Tensor) -> Tensor:
-        samples, persons, frames, joints, channels = clips.shape
-        if persons > self.num_persons:
-            raise ValueError(
-                f"the model was built for {self.num_persons} persons at most and got {persons}: build it with "
-                f"num_persons={persons}, or keep the first ones by clips[:, :{self.num_persons}]"
-            )
-        if persons < self.num_persons:
-            clips = functional.pad(clips, (0, 0, 0, 0, 0, 0, 0, self.num_persons - persons))
+        clips = fill_persons(clips, self.num_persons)
+        samples, _, frames, joints, channels = clips.shape
         series = clips.permute(0, 1, 3, 4, 2).reshape(samples, -1, frames)
         normed = self.norm(series).view(samples * self.num_persons, joints, channels, frames)
         return normed.permute(0, 2, 3, 1).contiguous()

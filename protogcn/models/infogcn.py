@@ -15,16 +15,14 @@ from torch.nn import functional
 from graphs.adjacency import k_mode
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
-from protogcn.models.base import CONV, NORM, SkeletonClassifier, conv1x1, joined, shortcut
+from protogcn.models.base import CONV, NORM, SkeletonClassifier, fill_persons, joined, shortcut
+from protogcn.models.layers.attention import AttentionGraphConv, initialise_shortcut
 from protogcn.models.layers.branches import BranchedTemporal
 from protogcn.models.layers.stages import plan_stages
 from protogcn.models.losses import InformationBottleneckCriterion
 from protogcn.models.options import check_counts
 from protogcn.models.registry import register_model
 
-PARTS = ("weight", "bias")
-# A query or key has an eighth of the channels of its block's input.
-REDUCTION = 8
 LARGEST_DEVIATION = 100.0
 # The released graphs: the tree of NTU hangs on the middle of the spine, that of NW-UCLA is read from parent to child.
 RELEASED_TREES = {"ntu25": "ntu25_infogcn", "ntu25_pyskl": "ntu25_infogcn", "ntu25_infogcn": "ntu25_infogcn"}
@@ -69,68 +67,17 @@ class ModeEmbedding(nn.Module):
         self.norm = nn.BatchNorm1d(num_persons * joints * channels)
 
     def forward(self, clips: Tensor) -> Tensor:
-        samples, persons, frames, joints, _ = clips.shape
-        if persons > self.num_persons:
-            raise ValueError(
-                f"the model was built for {self.num_persons} persons at most and got {persons}: build it with "
-                f"num_persons={persons}, or keep the first ones by clips[:, :{self.num_persons}]"
-            )
-        if persons < self.num_persons:
-            clips = functional.pad(clips, (0, 0, 0, 0, 0, 0, 0, self.num_persons - persons))
-        # Differences of neighbouring joints are small beside the joints: reduced precision would lose them.
-        with torch.autocast(clips.device.type, enabled=False):
-            modes = clips.permute(0, 2, 1, 4, 3).to(self.modes.dtype) @ self.modes.T
-        embedded = self.embedding(modes.transpose(3, 4)) + self.position
-        normed = self.norm(embedded.view(samples * frames, -1))
+        clips = fill_persons(clips, self.num_persons)
+        samples, _, frames, joints, _ = clips.shape
+        # Differences of neighbouring joints are small beside the joints and positions: keep them in full precision.
+        device, dtype = clips.device.type, self.modes.dtype
+        reduced = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
+        with torch.autocast(device, enabled=False):
+            modes = clips.permute(0, 2, 1, 4, 3).to(dtype) @ self.modes.T
+            embedded = self.embedding(modes.transpose(3, 4)) + self.position
+            normed = self.norm(embedded.view(samples * frames, -1)).to(reduced)
         by_person = normed.view(samples, frames, self.num_persons, joints, -1).transpose(1, 2)
         return by_person.reshape(samples * self.num_persons, frames, joints, -1).permute(0, 3, 1, 2)
-
-
-class AttentionGraphConv(nn.Module):
-    """Graph convolution whose topology is self-attention between the joints of a frame, times a learned matrix.
-
-    For each of H heads ``A = softmax(Q K^T / sqrt(d)) * S`` and ``out = sum_h A_h x W_h + b_h`` (section 3.3). The
-    convolutions of all heads are one, ahead of the topology: same numbers, as both are linear.
-
-    Shapes: (N, C_in, T, V) -> (N, C_out, T, V).
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, skeleton: Skeleton, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.width = in_channels // REDUCTION
-        self.pre_norm = nn.LayerNorm(in_channels)
-        self.query_key = nn.Linear(in_channels, 2 * num_heads * self.width)
-        identity = skeleton.adjacency("identity", num_topologies=num_heads)
-        self.topology = nn.Parameter(torch.from_numpy(identity).to(torch.get_default_dtype()))
-        self.heads = conv1x1(in_channels, num_heads * out_channels)
-        self.norm = nn.BatchNorm2d(out_channels)
-        self.down = shortcut(in_channels, out_channels)
-        self._initialise(out_channels)
-
-    def _initialise(self, out_channels: int) -> None:
-        nn.init.normal_(self.query_key.weight)
-        nn.init.normal_(
-            self.heads.weight, std=math.sqrt(2 / (self.heads.weight.shape[1] * out_channels * self.num_heads))
-        )
-        nn.init.zeros_(self.heads.bias)
-        # The graph branch starts switched off.
-        nn.init.constant_(self.norm.weight, 1e-6)
-        initialise_shortcut(self.down)
-
-    def forward(self, x: Tensor) -> Tensor:
-        attention = self.attention(x) * self.topology
-        features = functional.conv2d(x, self.heads.weight).permute(0, 2, 3, 1)
-        features = features.unflatten(-1, (self.num_heads, -1)).transpose(2, 3)
-        mixed = attention.transpose(2, 3).flatten(3) @ features.flatten(2, 3)
-        mixed = mixed + self.heads.bias.view(self.num_heads, -1).sum(0)
-        return functional.relu(self.norm(mixed.permute(0, 3, 1, 2)) + self.down(x))
-
-    def attention(self, x: Tensor) -> Tensor:
-        """Features (N, C_in, T, V) to what each joint attends to, (N, T, H, V, V), rows summing to one."""
-        projected = self.query_key(self.pre_norm(x.permute(0, 2, 3, 1)))
-        query, key = projected.unflatten(-1, (2, self.num_heads, self.width)).permute(3, 0, 1, 4, 2, 5).unbind(0)
-        return torch.softmax(query @ key.transpose(-1, -2) * self.width**-0.5, -1)
 
 
 class InfoGCNBlock(nn.Module):
@@ -145,13 +92,6 @@ class InfoGCNBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.temporal(self.graph(x)) + self.residual(x))
-
-
-def initialise_shortcut(path: nn.Module) -> None:
-    """Draw the convolution of a residual path as He et al. 2015 do for its outputs; its bias starts at zero."""
-    if isinstance(path, nn.Sequential):
-        nn.init.kaiming_normal_(path[0].weight, mode="fan_out")
-        nn.init.zeros_(path[0].bias)
 
 
 class InfoGCN(SkeletonClassifier):
@@ -243,26 +183,18 @@ class InfoGCN(SkeletonClassifier):
         return [block for block in self.blocks if isinstance(block, InfoGCNBlock)]
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
-        entries = joined("input.embedding", "to_joint_embedding", PARTS)
+        entries = joined("input.embedding", "to_joint_embedding", CONV)
         entries |= joined("input.norm", "data_bn", NORM)
         entries["input.position"] = ("pos_embedding",)
         for index, block in enumerate(self.typed_blocks()):
             own, official = f"blocks.{index}", f"l{index + 1}"
-            graph, heads = block.graph, [f"{official}.agcn.conv_d.{head}" for head in range(block.graph.num_heads)]
-            entries |= joined(f"{own}.graph.pre_norm", f"{official}.agcn.attn.ln", PARTS)
-            entries |= joined(f"{own}.graph.query_key", f"{official}.agcn.attn.to_qk", PARTS)
-            entries[f"{own}.graph.topology"] = (f"{official}.agcn.shared_topology",)
-            entries |= joined(f"{own}.graph.heads", heads, CONV)
-            entries |= joined(f"{own}.graph.norm", f"{official}.agcn.bn", NORM)
-            if isinstance(graph.down, nn.Sequential):
-                entries |= joined(f"{own}.graph.down.0", f"{official}.agcn.down.0", CONV)
-                entries |= joined(f"{own}.graph.down.1", f"{official}.agcn.down.1", NORM)
+            entries |= block.graph.official_entries(f"{own}.graph", f"{official}.agcn")
             entries |= block.temporal.official_entries(f"{own}.temporal", f"{official}.tcn")
             if isinstance(block.residual, nn.Sequential):
                 entries |= joined(f"{own}.residual.0", f"{official}.residual.conv", CONV)
                 entries |= joined(f"{own}.residual.1", f"{official}.residual.bn", NORM)
         for own, official in (("hidden", "fc"), ("mean", "fc_mu"), ("spread", "fc_logvar"), ("classifier", "decoder")):
-            entries |= joined(own, official, PARTS)
+            entries |= joined(own, official, CONV)
         return entries
 
 
@@ -310,8 +242,9 @@ def infogcn(
     for word, value in (("noise_ratio", noise_ratio), ("prior_gain", prior_gain)):
         if value < 0:
             raise ValueError(f"{word} must be at least 0, got {value}")
-    if base_channels < REDUCTION:
-        raise ValueError(f"base_channels must be at least {REDUCTION}, a channel for each query; got {base_channels}")
+    least = AttentionGraphConv.REDUCTION
+    if base_channels < least:
+        raise ValueError(f"base_channels must be at least {least}, to leave a query a channel; got {base_channels}")
     return InfoGCN(
         skeleton,
         num_classes,

@@ -76,6 +76,8 @@ class BranchedTemporal(nn.Module):
         gated = self.entry(x)
         if self.pointwise is None:
             gated, last = gated.split([gated.shape[1] - self.last_width, self.last_width], 1)
+            # Batch norm is slow on a slice of channels; a clone is dense.
+            gated = gated.clone()
         else:
             last = self.pointwise(x)
         *convolved, pooled = functional.relu(self.entry_norm(gated)).split(self.width, 1)
