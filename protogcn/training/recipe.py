@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import difflib
+import functools
 import math
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
@@ -174,9 +175,10 @@ def find_recipe(path: str | Path) -> Path:
         return installed / inside
     known = sorted(f"configs/{file.relative_to(installed).as_posix()}" for file in installed.glob("*/*.yaml"))
     near = difflib.get_close_matches(path.as_posix(), known, n=3, cutoff=0.4)
-    raise FileNotFoundError(
-        f"there is no recipe {path}. {'Did you mean' if near else 'There are'}: {', '.join(near or known)}"
-    )
+    if near:
+        raise FileNotFoundError(f"there is no recipe {path}. Did you mean: {', '.join(near)}")
+    folders = ", ".join(sorted({Path(name).parts[1] for name in known}))
+    raise FileNotFoundError(f"there is no recipe {path}. There are configs/<benchmark>/<model>.yaml for {folders}")
 
 
 def parse_recipe(content: Mapping[str, Any], origin: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -185,11 +187,8 @@ def parse_recipe(content: Mapping[str, Any], origin: str | Path, overrides: Sequ
     Raises:
         ValueError: naming the key and, where one is close, what was probably meant.
     """
-    from jsonargparse import ArgumentParser
-
     _check_keys(content, Recipe, "", origin)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(Recipe, None)
+    parser = _parser()
     try:
         parsed = parser.parse_object(copy.deepcopy(dict(content)))
         if overrides:
@@ -200,6 +199,15 @@ def parse_recipe(content: Mapping[str, Any], origin: str | Path, overrides: Sequ
         raise ValueError(f"{origin}: {' '.join(str(error).split())}") from error
     except ValueError as error:
         raise ValueError(f"{origin}: {error}") from error
+
+
+@functools.cache
+def _parser() -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Recipe, None)
+    return parser
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
