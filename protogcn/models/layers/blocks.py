@@ -83,10 +83,15 @@ class BlockNetwork(SkeletonClassifier):
         self.input_norm = input_norm
         self.blocks = nn.ModuleList(make_block(stage, index == 0) for index, stage in enumerate(stages))
 
-    def forward_features(self, clips: Tensor) -> Tensor:
+    def enter(self, clips: Tensor) -> Tensor:
+        """Checked and normalised clips: (N, M, T, V, C) -> (N * M, C, T, V), what the first block gets."""
         self.check_input(clips)
         # Channels last: pointwise convolutions, batch norms and products over joints are about twice as fast.
-        x = self.input_norm(clips).contiguous(memory_format=torch.channels_last)
+        x: Tensor = self.input_norm(clips)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        x = self.enter(clips)
         for block in self.blocks:
             x = block(x)
         return x.unflatten(0, (clips.shape[0], -1))

@@ -10,8 +10,8 @@ from protogcn.models.base import CONV, NORM, conv1x1, joined
 class MultiBranchTemporal(nn.Module):
     """Six temporal branches side by side: kernel 3 at dilations 1 to 4, max-pooling and a pointwise path.
 
-    The pointwise entries of the six branches read the same input, so they are one convolution here, and the batch norm
-    of the five that have one is one batch norm over their channels; both are exact, in training too.
+    The pointwise entries of the six branches read the same input, so they share one weight here, and the batch norm of
+    the five that have one is one batch norm over their channels; both are exact, in training too.
 
     With ``global_joint`` the mean over joints travels through the branches as one more joint, and is mixed back into
     every joint with a learned weight (DG-STGCN, Duan et al. 2022, section 3.3; ProtoGCN uses it unchanged).
@@ -55,13 +55,15 @@ class MultiBranchTemporal(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.coefficients is not None:
             x = torch.cat([x, x.mean(-1, keepdim=True)], -1)
-        entry = self.entry(x)
-        gated, pointwise = entry.split([entry.shape[1] - self.width, self.width], 1)
-        # Batch norm is slow on a slice; a clone is dense.
-        *convolved, pooled = functional.relu(self.entry_norm(gated.clone())).split([*self.widths, self.width], 1)
+        # The pointwise path apart: it may skip frames, and batch norm is slow on a slice of channels.
+        weight, bias = self.entry.weight, self.entry.bias
+        assert bias is not None
+        gated = functional.conv2d(x, weight[: -self.width], bias[: -self.width])
+        pointwise = functional.conv2d(x, weight[-self.width :], bias[-self.width :], stride=(self.stride, 1))
+        *convolved, pooled = functional.relu(self.entry_norm(gated)).split([*self.widths, self.width], 1)
         branches = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
         branches.append(functional.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
-        branches.append(pointwise[:, :, :: self.stride])
+        branches.append(pointwise)
         out = torch.cat(branches, 1)
         if self.coefficients is not None:
             joints, token = out.split([self.num_joints, 1], -1)
