@@ -174,7 +174,7 @@ def find_recipe(path: str | Path) -> Path:
     if (installed / inside).is_file():
         return installed / inside
     known = sorted(f"configs/{file.relative_to(installed).as_posix()}" for file in installed.glob("*/*.yaml"))
-    near = difflib.get_close_matches(path.as_posix(), known, n=3, cutoff=0.4)
+    near = difflib.get_close_matches(path.as_posix(), known, n=3, cutoff=0.6)
     if near:
         raise FileNotFoundError(f"there is no recipe {path}. Did you mean: {', '.join(near)}")
     folders = ", ".join(sorted({Path(name).parts[1] for name in known}))
