@@ -5,7 +5,7 @@ a prior of its own.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -24,28 +24,35 @@ from protogcn.models.options import check_counts
 from protogcn.models.registry import register_model
 
 LARGEST_DEVIATION = 100.0
-# The released graphs: the tree of NTU hangs on the middle of the spine, that of NW-UCLA is read from parent to child.
-RELEASED_TREES = {"ntu25": "ntu25_infogcn", "ntu25_pyskl": "ntu25_infogcn", "ntu25_infogcn": "ntu25_infogcn"}
-RELEASED_TRANSPOSED = ("ucla20",)
+NTU, NW_UCLA = ("ntu25", "ntu25_pyskl", "ntu25_infogcn"), ("ucla20",)
 
 
 def mode_matrix(skeleton: Skeleton, k: int, compat: str | None = None) -> Tensor:
-    """The matrix (V, V) that gives the k-th mode of a pose: each joint minus its k-th ancestor, if it has one.
+    """The matrix (V, V) that gives the k-th mode of a pose (section 3.4); see :func:`infogcn` for the arguments.
 
     Raises:
         ValueError: k is no positive integer, or nothing was released for the layout.
     """
     if isinstance(k, int) and k == 0:
         raise ValueError(
-            "k=0 subtracts every joint from itself and leaves nothing to learn from: give k=1 for bones, k=2 for "
+            "k=0 subtracts every joint from itself, which leaves nothing to learn from: give k=1 for bones, k=2 for "
             f"vectors from the grandparent, k={skeleton.num_joints} for joints as they are"
         )
     check_counts(k=k)
-    if compat and skeleton.name not in (*RELEASED_TREES, *RELEASED_TRANSPOSED):
-        known = ", ".join((*RELEASED_TREES, *RELEASED_TRANSPOSED))
-        raise ValueError(f"compat={compat!r} is about the released graphs of {known}; {skeleton.name} has none")
-    tree = get_skeleton(RELEASED_TREES.get(skeleton.name, skeleton))
-    return torch.from_numpy(k_mode(tree, k, towards_children=bool(compat) and skeleton.name in RELEASED_TRANSPOSED))
+    transposed = compat is not None and _is_one_of(skeleton, NW_UCLA)
+    if _is_one_of(skeleton, NTU):
+        skeleton = get_skeleton("ntu25_infogcn")
+    elif compat is not None and not transposed:
+        raise ValueError(
+            f"compat={compat!r} is about the released graphs of {', '.join((*NTU, *NW_UCLA))}; there is none of "
+            f"{skeleton.name}: leave compat out"
+        )
+    return torch.from_numpy(k_mode(skeleton, k, towards_children=transposed))
+
+
+def _is_one_of(skeleton: Skeleton, names: Iterable[str]) -> bool:
+    known = [get_skeleton(name) for name in names]
+    return any((skeleton.joints, skeleton.bone_tree) == (each.joints, each.bone_tree) for each in known)
 
 
 class ModeEmbedding(nn.Module):

@@ -65,7 +65,8 @@ def test_forward_is_head_of_features(name: str) -> None:
     assert (samples, persons, channels, joints) == (2, 2, model.num_features, 25)
     assert frames <= 9
     pooled = model.forward_head(features, pre_logits=True)
-    torch.testing.assert_close(pooled, features.mean((1, 3, 4)))
+    if type(model).forward_head is SkeletonClassifier.forward_head:
+        torch.testing.assert_close(pooled, features.mean((1, 3, 4)))
     logits = model.forward_head(features)
     torch.testing.assert_close(logits, model.classifier(pooled))
     torch.testing.assert_close(model(clips), logits)
@@ -169,7 +170,9 @@ def test_copies_give_the_same_scores(name: str) -> None:
 @pytest.mark.parametrize("classes", [1, 3, 40])
 def test_reset_classifier(name: str, classes: int) -> None:
     model = small_model(name).double()
-    backbone = {key: value.clone() for key, value in model.state_dict().items() if not key.startswith("class")}
+    backbone = {
+        key: value.clone() for key, value in model.state_dict().items() if not key.startswith(("class", "prior"))
+    }
     model.reset_classifier(classes)
     assert model.num_classes == classes
     assert all(torch.equal(model.state_dict()[key], value) for key, value in backbone.items())
@@ -242,7 +245,10 @@ def test_compile_in_one_graph(name: str) -> None:
     compiled = torch.compile(copy.deepcopy(model).eval(), backend="eager", fullgraph=True)
     torch.testing.assert_close(compiled(clips), copy.deepcopy(model).eval()(clips))
     training = copy.deepcopy(model)
+    # What training draws by chance comes from the global generator.
+    torch.manual_seed(0)
     logits, _ = torch.compile(training.forward_train, backend="aot_eager", fullgraph=True)(clips)
+    torch.manual_seed(0)
     torch.testing.assert_close(logits, model.forward_train(clips)[0])
     logits.sum().backward()
     assert training.classifier.weight.grad is not None
