@@ -8,7 +8,8 @@ import numpy as np
 from protogcn.evaluation.alignment import align
 from protogcn.evaluation.blocks import each_block
 from protogcn.evaluation.ensemble import convert, fuse
-from protogcn.evaluation.fitting import Evidence, Fitted, fit_temperatures
+from protogcn.evaluation.evidence import Evidence
+from protogcn.evaluation.fitting import Fitted, fit_temperatures
 from protogcn.evaluation.metrics import Interval, McNemar, bootstrap_difference, mcnemar
 from protogcn.evaluation.scores import ScoreFile
 

@@ -4,15 +4,11 @@ import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from protogcn.evaluation.figures import bare, new_figure, save_figure
 from protogcn.evaluation.report import Row
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 __all__ = ["plot_confusion", "plot_curves", "plot_table"]
 
@@ -29,30 +25,9 @@ _ACCURACY = "accuracy (%)"
 _PANELS = ("loss", _ACCURACY, "learning rate", "other")
 
 
-def _figure(width: float, height: float) -> "Figure":
-    # A figure of its own, outside pyplot: no window system is asked for, and nothing stays open.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", dpi=150)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: "Figure", path: str | Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    return path
-
-
-def _bare(axes: "Axes") -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-
-
 def plot_table(rows: Sequence[Row], path: str | Path, title: str = "") -> Path:
     """Draw top-1 of each row with its 95 % interval, and the published number where there is one."""
-    figure = _figure(8.5, 1.4 + 0.34 * len(rows))
+    figure = new_figure(8.5, 1.4 + 0.34 * len(rows))
     axes = figure.subplots()
     positions = np.arange(len(rows))[::-1]
     labelled: set[str] = set()
@@ -69,7 +44,7 @@ def plot_table(rows: Sequence[Row], path: str | Path, title: str = "") -> Path:
             axes.plot(row.published, position, "D", mfc="none", mec="black", ms=6, zorder=4)
     if any(row.published is not None for row in rows):
         axes.plot([], [], "D", mfc="none", mec="black", ms=6, label="published")
-    axes.set_yticks(positions, [row.name for row in rows])
+    axes.set_yticks(positions, [f"{row.model}: {row.name}" if row.model else row.name for row in rows])
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.margins(x=0.08)
     axes.grid(axis="x", color="0.9")
@@ -77,9 +52,9 @@ def plot_table(rows: Sequence[Row], path: str | Path, title: str = "") -> Path:
     axes.set_xlabel("top-1 accuracy (%), 95 % bootstrap interval")
     if title:
         axes.set_title(title, loc="left", fontsize=11)
-    _bare(axes)
+    bare(axes)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_confusion(
@@ -91,7 +66,7 @@ def plot_confusion(
     shares = np.divide(confusion, support, out=np.zeros(confusion.shape), where=support > 0)
     names = list(class_names) or [str(index) for index in range(count)]
     size = min(14.0, 3.2 + 0.3 * min(count, 36))
-    figure = _figure(size + 0.9, size)
+    figure = new_figure(size + 0.9, size)
     axes = figure.subplots()
     image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100, interpolation="nearest")
     if count <= 60:
@@ -110,7 +85,7 @@ def plot_confusion(
     axes.set_ylabel("true class")
     axes.set_title(title, loc="left", fontsize=11)
     figure.colorbar(image, ax=axes, label="share of the true class (%)", fraction=0.046, pad=0.02)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_curves(metrics_csv: str | Path, path: str | Path, title: str = "") -> Path:
@@ -129,7 +104,7 @@ def plot_curves(metrics_csv: str | Path, path: str | Path, title: str = "") -> P
         panels.setdefault(_panel(name), {})[name] = points
     if not panels:
         raise ValueError(f"{metrics_csv} holds no curve: expected columns such as epoch, train/loss, val/top1.")
-    figure = _figure(4.6 * len(panels), 3.4)
+    figure = new_figure(4.6 * len(panels), 3.4)
     shown = [(label, panels[label]) for label in _PANELS if label in panels]
     for axes, (label, curves) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         scale = 100 if label == _ACCURACY and max(y.max() for _, y in curves.values()) <= 1 else 1
@@ -141,10 +116,10 @@ def plot_curves(metrics_csv: str | Path, path: str | Path, title: str = "") -> P
         axes.set_title(label, loc="left", fontsize=10)
         axes.grid(color="0.92")
         axes.legend(fontsize=8, frameon=False)
-        _bare(axes)
+        bare(axes)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _panel(name: str) -> str:

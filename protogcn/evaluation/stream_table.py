@@ -1,76 +1,35 @@
-"""The streams of one model and their fusions, beside published numbers.
+"""The streams of one model and their fusions, beside published numbers."""
 
-Streams are fused in two ways. The motion reading fuses j, b, k with their motion streams (complementary); the seed
-reading fuses them with a second training of each from another seed (stochastic). Both are shown and compared, run for
-run: j+jm against j+j, j+jm+b+bm against j+j+b+b, and so on.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-
-from protogcn.evaluation.ensemble import PRESETS, RULES, Fusion, fuse, get_preset
-from protogcn.evaluation.fitting import Evidence, fit_weights, gather_evidence
-from protogcn.evaluation.metrics import bootstrap_difference, evaluate, mcnemar
-from protogcn.evaluation.report import Row, format_comparison, format_table
-from protogcn.evaluation.run_scores import HELD_OUT, SCORES, RunScores, load_runs, run_name
+from protogcn.evaluation.ensemble import PRESETS, RULES, get_preset
+from protogcn.evaluation.evidence import Fitting
+from protogcn.evaluation.metrics import evaluate
+from protogcn.evaluation.published import OwnBenchmark, PublishedBenchmark, find_model, with_published
+from protogcn.evaluation.report import Row, format_table
+from protogcn.evaluation.run_fusions import (
+    NOTHING,
+    SEEDED,
+    STREAMS,
+    FusedRuns,
+    compare_readings,
+    fuse_runs,
+    plan_fusions,
+)
+from protogcn.evaluation.run_scores import SCORES, RunScores, load_runs, run_name
 from protogcn.evaluation.scores import check_choice
 
 __all__ = [
     "SCORES",
     "STREAMS",
-    "FusedRuns",
     "OwnBenchmark",
     "PublishedBenchmark",
     "StreamTable",
     "find_model",
-    "fuse_runs",
     "read_table",
 ]
-
-STREAMS = ("j", "b", "k", "jm", "bm", "km")
-_MOTION = {"2": ("j", "b"), "4": ("j", "b", "jm", "bm"), "6": STREAMS}
-_SEEDS = {"2": "j", "4": "jb", "6": "jbk"}
-
-
-class PublishedBenchmark(Protocol):
-    """What the table needs to know of a benchmark; `published` maps model -> stream or "2", "4", "6" -> top-1 in %."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def published(self) -> Mapping[str, Mapping[str, float]]: ...
-
-
-@dataclass(frozen=True)
-class OwnBenchmark:
-    """A benchmark on which nobody has published anything, such as own or synthetic clips."""
-
-    name: str
-    title: str
-    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class FusedRuns:
-    """One fusion of runs.
-
-    Attributes:
-        runs: names of the runs, in the order of the parts.
-        given: their weights of the preset or the user.
-        fusion: the result.
-        evidence: what its weights were fitted on, where they were fitted.
-    """
-
-    runs: tuple[str, ...]
-    given: tuple[float, ...]
-    fusion: Fusion
-    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,8 +84,7 @@ def read_table(
     preset: str | None = None,
     rule: str | None = None,
     weights: Mapping[str, float] | None = None,
-    fit: str | None = None,
-    held_out: str = HELD_OUT,
+    fitting: Fitting = NOTHING,
     seed: int = 0,
     second_seed: int = 1,
     compare: str | None = None,
@@ -140,9 +98,7 @@ def read_table(
         preset: published weights and rule; that of the model by default, else ``protogcn``.
         rule: instead of the preset's.
         weights: of single streams, instead of the preset's; a second seed weighs like its stream.
-        fit: "held-out" fits the weights of each fusion on the `held_out` files of its runs or, where one is missing,
-            by cross-fitting; "test" on the test labels. See protogcn.evaluation.fitting.
-        held_out: name of the score files to fit on.
+        fitting: what of each fusion is fitted instead of given.
         seed, second_seed: of the first and of the second trainings.
         compare: the model whose published numbers stand beside; by default `model` or, where it has none, the best of
             others.
@@ -156,34 +112,36 @@ def read_table(
     check_choice(rule, RULES, "fusion rule")
     by_stream = dict(zip(STREAMS, chosen.weights(STREAMS), strict=True)) | dict(weights or {})
     first = {stream: run_name(stream, seed) for stream in STREAMS}
-    second = {stream: run_name(stream, second_seed) for stream in ("j", "b", "k")}
-    names = [*first.values(), *second.values()]
-    expected = len(getattr(benchmark, "splits", ()))
-    scores = load_runs(runs, names, benchmark.name, several_folds=expected > 1)
-    held = RunScores()
-    if fit == "held-out":
-        held = load_runs(runs, names, benchmark.name, file=held_out, several_folds=expected > 1)
-    streams = {name: stream for stream, name in [*second.items(), *first.items()]}
+    second = {stream: run_name(stream, second_seed) for stream in SEEDED}
+    names, folds = [*first.values(), *second.values()], len(getattr(benchmark, "splits", ()))
+    scores, held = load_runs(runs, names, benchmark.name, several_folds=folds > 1), RunScores()
+    if fitting and not fitting.on_test:
+        held = load_runs(runs, names, benchmark.name, file=fitting.held_out, several_folds=folds > 1)
+    by_run = {name: by_stream[stream] for stream, name in [*second.items(), *first.items()]}
     fusions = {
         (size, reading): fuse_runs(
-            scores, held, chosen_runs, [by_stream[streams[run]] for run in chosen_runs], rule, fit
+            {run: scores.parts[run] for run in members},
+            held.parts,
+            [by_run[run] for run in members],
+            rule,
+            fitting,
         )
-        for size, reading, chosen_runs in _plans(scores, first, second)
+        for size, reading, members in plan_fusions(scores.parts, first, second)
     }
     rows = [
         (Row(name, "stream", evaluate(part.scores, part.labels)), name, name) for name, part in scores.parts.items()
     ]
     for (size, reading), fused in fusions.items():
         label = {"streams": "streams", "motion": "with motion", "seeds": "with second seeds"}[reading]
-        name, group = f"{size} {label}: {'+'.join(fused.runs)}", "seeds" if reading == "seeds" else "motion"
+        name, group = f"{size} {label}: {'+'.join(fused.parts)}", "seeds" if reading == "seeds" else "motion"
         # The published fusion of two streams is that of j and b.
         key = "" if size == "2" and reading != "streams" else size
-        rows.append((Row(name, group, fused.fusion.metrics, fused.fusion), fused.runs[0], key))
+        rows.append((Row(name, group, fused.fusion.metrics, fused.fusion), next(iter(fused.parts)), key))
     return StreamTable(
         runs,
         rule,
         [
-            _with_published(
+            with_published(
                 replace(row, fold_top1=scores.fold_top1(run, row.metrics)),
                 key.split("-")[0],
                 benchmark,
@@ -192,89 +150,24 @@ def read_table(
             )
             for row, run, key in rows
         ],
-        _comparisons(fusions),
+        compare_readings(fusions),
         [*scores.problems, *held.problems],
         first,
         second,
         scores,
         held,
         fusions,
-        _notes(scores, fusions, expected),
+        _notes(scores, fusions, folds, fitting),
     )
 
 
-def fuse_runs(
-    scores: RunScores, held_out: RunScores, runs: Sequence[str], weights: Sequence[float], rule: str, fit: str | None
-) -> FusedRuns:
-    """Fuse runs by given weights or, where `fit` is not None, by fitted ones (see `read_table`)."""
-    parts = [scores.parts[run] for run in runs]
-    evidence, used = None, np.asarray(weights, np.float64)
-    if fit:
-        others = [held_out.parts[run] for run in runs if run in held_out.parts]
-        evidence = gather_evidence(parts, others if len(others) == len(parts) else None, on_test=fit == "test")
-        used = fit_weights(evidence, rule).applied
-    return FusedRuns(tuple(runs), tuple(weights), fuse(parts, used, rule, names=runs), evidence)
-
-
-def _plans(
-    scores: RunScores, first: Mapping[str, str], second: Mapping[str, str]
-) -> list[tuple[str, str, tuple[str, ...]]]:
-    """(number of runs, reading, runs) of every fusion whose runs are there."""
-    plans = [
-        (size, "streams" if size == "2" else "motion", tuple(first[stream] for stream in names))
-        for size, names in _MOTION.items()
-    ]
-    for size, names in _SEEDS.items():
-        plans.append((size, "seeds", tuple(runs[stream] for stream in names for runs in (first, second))))
-    # Two runs of one modality are no published fusion; they stand last, for the comparison.
-    plans.append(plans.pop(len(_MOTION)))
-    if {first["jm"], second["j"]} <= set(scores.parts):
-        plans.insert(-1, ("2", "motion", (first["j"], first["jm"])))
-    return [plan for plan in plans if set(plan[2]) <= set(scores.parts) and len(set(plan[2])) == len(plan[2])]
-
-
-def _notes(scores: RunScores, fusions: Mapping[tuple[str, str], FusedRuns], expected: int) -> tuple[str, ...]:
+def _notes(
+    scores: RunScores, fusions: Mapping[tuple[str, str], FusedRuns], expected: int, fitting: Fitting
+) -> tuple[str, ...]:
     notes = []
     if scores.folds:
         notes.append(f"clips of {len(scores.folds)} folds are pooled; intervals and tests are over all of them")
     if scores.folds and len(scores.folds) < expected:
         notes.append(f"ONLY {len(scores.folds)} OF {expected} FOLDS: {', '.join(map(str, scores.folds))}")
     fitted = dict.fromkeys(fused.evidence.how for fused in fusions.values() if fused.evidence)
-    return (*notes, *(f"weights {how}" for how in fitted))
-
-
-def _with_published(row: Row, key: str, benchmark: PublishedBenchmark, model: str, exact: bool) -> Row:
-    """The row beside the model's own published number or, failing that, the best that anyone has published."""
-    own = find_model(benchmark, model)
-    if exact and own is None:
-        check_choice(model, tuple(benchmark.published), f"model with published numbers on {benchmark.name}")
-    candidates = {own: benchmark.published[own]} if own else benchmark.published
-    found = {name: numbers[key] for name, numbers in candidates.items() if key in numbers}
-    if not found:
-        return row
-    best = max(found, key=lambda name: found[name])
-    return replace(row, published=found[best], publisher=best, own=own is not None)
-
-
-def find_model(benchmark: PublishedBenchmark, model: str) -> str | None:
-    """The name under which results of `model` are published on `benchmark`, however it is spelled there."""
-
-    def plain(name: str) -> str:
-        return "".join(letter for letter in name.lower() if letter.isalnum() or letter == "+")
-
-    return next((name for name in benchmark.published if plain(name) == plain(model)), None)
-
-
-def _comparisons(fusions: Mapping[tuple[str, str], FusedRuns]) -> list[str]:
-    """Motion reading against seed reading, clip by clip."""
-    lines = []
-    for size in _SEEDS:
-        motion, seeds = fusions.get((size, "motion")), fusions.get((size, "seeds"))
-        if motion and seeds:
-            # Both start with the first training of j, so their clips are in the same order.
-            a, b = motion.fusion.metrics, seeds.fusion.metrics
-            low, high = bootstrap_difference(a.correct, b.correct)
-            test = mcnemar(a.correct, b.correct)
-            names = (f"{size} with motion", f"{size} with second seeds")
-            lines.append(format_comparison(*names, a.top1 - b.top1, low, high, test.p_mid))
-    return lines
+    return (*notes, *(f"{fitting} {how}" for how in fitted))

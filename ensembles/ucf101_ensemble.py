@@ -1,0 +1,9 @@
+"""Fuse the streams of UCF101 and print the table beside published numbers; --help lists the options."""
+
+import sys
+
+from protogcn.data.benchmarks import get_benchmark
+from protogcn.evaluation.ensemble_table import main
+
+if __name__ == "__main__":
+    sys.exit(main({"folds": get_benchmark("ucf101")}))
