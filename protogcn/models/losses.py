@@ -136,7 +136,7 @@ class InformationBottleneckCriterion(CrossEntropy):
             total, count = summed_over_processes(total), summed_over_processes(count)
         means = total / count.clamp(min=1).unsqueeze(1)
         present = (count > 0).to(prior.dtype)
-        distance = (means - prior).square().mean(1) @ present / present.sum()
+        distance = ((means - prior).square().mean(1) * present).sum() / present.sum()
         norm = torch.linalg.vector_norm(total.sum(0) / count.sum())
         loss = terms["loss"] + self.class_mean_weight * distance + self.mean_norm_weight * norm
         return {
