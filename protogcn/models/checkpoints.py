@@ -1,5 +1,6 @@
 """Official checkpoints into our models: names and shapes checked entry by entry, tensors only."""
 
+import collections
 import pickle
 import re
 import struct
@@ -7,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import torch
 from torch import Tensor, nn
 
 from protogcn.models.base import SkeletonClassifier
+from protogcn.models.model_file import ENTRY
 
 # State that the official networks keep outside their state dict.
 UNSAVED = ("class_memory.memory", "prior")
@@ -34,7 +37,7 @@ _MALFORMED = (
 
 
 class _Ignored:
-    """Stands for a numpy number beside the weights (the best score so far, say), whose pickle is not interpreted."""
+    """Stands for an object beside the weights, such as the best score so far, whose pickle is not interpreted."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -43,13 +46,27 @@ class _Ignored:
         pass
 
 
-_NUMPY_NUMBERS: list[Any] = [
-    (_Ignored, name) for name in ("numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+# What published checkpoints hold beside their weights: the numbers of NumPy, and the configuration of the training as
+# a mapping of mmcv or as parsed arguments. None of their own code is looked up, let alone run.
+_HARMLESS: list[Any] = [
+    *(
+        (_Ignored, f"numpy.{name}")
+        for name in (
+            "dtype",
+            "ndarray",
+            *(f"{core}.multiarray.{word}" for core in ("core", "_core") for word in ("scalar", "_reconstruct")),
+        )
+    ),
+    (_Ignored, "argparse.Namespace"),
+    *(
+        (collections.OrderedDict, name)
+        for name in ("addict.addict.Dict", "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict")
+    ),
 ]
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Read a PyTorch checkpoint from outside, tensors and plain containers only.
+    """Read a PyTorch checkpoint from outside, tensors and plain containers only; or a file ``*.safetensors``.
 
     Wrappers around the weights (``state_dict``, ``model``, a ``module.`` prefix) are taken off.
 
@@ -60,8 +77,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
     try:
-        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+        with torch.serialization.safe_globals(_HARMLESS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except _MALFORMED as error:
         if refused := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
@@ -76,6 +95,16 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         return unwrap_state_dict(content)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            if ENTRY in (file.metadata() or {}):
+                raise ValueError(f"{path} is a model of this library already: load_model({str(path)!r}) builds it")
+            return unwrap_state_dict({name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file, or a damaged one ({error}): copy it again") from error
 
 
 def unwrap_state_dict(content: Any) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from protogcn import __version__
 
 MODEL_FILE = "model.safetensors"
 FORMAT = 1
-_ENTRY = "protogcn"
+ENTRY = "protogcn"
 _LONGEST_HEADER = 1 << 24
 
 
@@ -37,7 +37,7 @@ def write_model_file(
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # One entry alone: the order of several would change from one writing to the next.
-        save_file(dict(tensors), temporary, {_ENTRY: json.dumps(header, allow_nan=False)})
+        save_file(dict(tensors), temporary, {ENTRY: json.dumps(header, allow_nan=False)})
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ def open_model_file(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         _check_length(path)
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                yield file, _header((file.metadata() or {}).get(_ENTRY))
+                yield file, _header((file.metadata() or {}).get(ENTRY))
         except safetensors.SafetensorError as error:
             raise ValueError(f"it is damaged ({error}); copy it again") from error
     except ValueError as error:

@@ -1,9 +1,12 @@
 """Checkpoints from outside: wrapped, damaged, hostile, or of another network."""
 
+import argparse
 import collections
 import io
 import os
 import pickle
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ import torch
 from gcn_goldens import Golden
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from protogcn.models import SkeletonClassifier, create_model, list_models
+from protogcn.models import SkeletonClassifier, create_model, list_models, save_model
 from protogcn.models.checkpoints import UNSAVED, load_official, read_state_dict
 
 CASE = "protogcn__ntu25_60c_T64_M2"
@@ -98,6 +102,61 @@ def test_wrappings_come_off(
     model = network()
     load_official(model, state)
     assert_same(model, loaded)
+
+
+class ConfigDict(dict):  # type: ignore[type-arg]
+    """Pickled as mmcv pickles a configuration: a mapping that is its own state."""
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self.items())
+
+    def __getstate__(self) -> Any:
+        return self
+
+
+BESIDE: dict[str, Any] = {
+    "a number": np.float32(0.9),
+    "an array": np.arange(6.0).reshape(2, 3),
+    "an array of numbers in a list": [np.arange(3), np.int64(2)],
+    "arguments": argparse.Namespace(lr=0.1, device=[0, 1]),
+    "a date": {"time": "Mon Jan 1", "hook_msgs": {"best_score": np.float64(0.9), "last_ckpt": "epoch_16.pth"}},
+}
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("case", BESIDE)
+def test_what_lies_beside_the_weights_is_ignored(case: str, legacy: bool, tmp_path: Path) -> None:
+    path, weights = tmp_path / "official.pth", {"first": torch.ones(5, 4), "second": torch.zeros(3)}
+    torch.save({"meta": BESIDE[case], "state_dict": weights}, path, _use_new_zipfile_serialization=not legacy)
+    state = read_state_dict(path)
+    assert set(state) == set(weights)
+    assert all(torch.equal(state[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize("name", ["mmcv.utils.config", "mmengine.config.config"])
+def test_a_configuration_of_mmcv_is_ignored(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = [name.rsplit(".", depth)[0] for depth in (2, 1, 0)]
+    for package in packages:
+        monkeypatch.setitem(sys.modules, package, types.ModuleType(package))
+    vars(sys.modules[name])["ConfigDict"] = ConfigDict
+    monkeypatch.setattr(ConfigDict, "__module__", name)
+    config = ConfigDict(model=ConfigDict(type="RecognizerGCN", backbone=ConfigDict(K=8)), lr=0.1)
+    torch.save({"meta": {"config": config}, "state_dict": {"weight": torch.ones(2)}}, tmp_path / "official.pth")
+    for package in packages:
+        monkeypatch.delitem(sys.modules, package)
+    assert set(read_state_dict(tmp_path / "official.pth")) == {"weight"}
+
+
+def test_weights_without_wrapping_in_safetensors(tmp_path: Path) -> None:
+    path, weights = tmp_path / "official.safetensors", {"module.a": torch.ones(3), "module.b": torch.zeros(2, 2)}
+    save_file(weights, path)
+    assert {name: value.shape for name, value in read_state_dict(path).items()} == {"a": (3,), "b": (2, 2)}
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(ValueError, match=r"official.safetensors is no safetensors file, or a damaged one"):
+        read_state_dict(path)
+    save_model(network(3, base_channels=8, num_blocks=1, widen_at=(), downsample_at=()), path)
+    with pytest.raises(ValueError, match="is a model of this library already: load_model"):
+        read_state_dict(path)
 
 
 class Hostile:
