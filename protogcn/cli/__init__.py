@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from protogcn import __version__
 from protogcn.cli.catalogue import add_catalogue
+from protogcn.cli.checkpoint import add_checkpoint
 from protogcn.cli.data import add_data
 from protogcn.cli.training import add_evaluation, add_train
 from protogcn.evaluation.command import add_ensemble_parser
@@ -53,7 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_data(verbs)
     add_train(verbs)
-    add_ensemble_parser(verbs).set_defaults(run=lambda args, rest: run_ensemble(args), takes_overrides=False)
+    add_ensemble_parser(verbs).set_defaults(run=_ensemble, takes_overrides=False)
     add_evaluation(verbs)
+    add_checkpoint(verbs)
     add_catalogue(verbs)
     return parser
+
+
+def _ensemble(args: argparse.Namespace, rest: list[str]) -> int:
+    from protogcn.data.benchmarks import get_benchmark
+
+    return run_ensemble(args, get_benchmark)

@@ -2,8 +2,12 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from protogcn.cli.verbs import Verbs, add_verb
+
+if TYPE_CHECKING:
+    from protogcn.evaluation.metrics import Metrics
 
 
 def add_train(verbs: Verbs) -> None:
@@ -30,10 +34,13 @@ def add_train(verbs: Verbs) -> None:
 
 
 def add_evaluation(verbs: Verbs) -> None:
-    test = add_verb(verbs, "test", "test the saved weights of a run again and rewrite its scores", _test)
-    test.add_argument("folder", type=Path, help="run folder, such as runs/nw_ucla/protogcn/j")
-    test.add_argument("--checkpoint", help="last or best (default: as the recipe says)")
-    test.add_argument("--store", help="clip store, where it has moved")
+    test = add_verb(verbs, "test", "test a run again and rewrite its scores, or test a saved model on any store", _test)
+    test.add_argument("folder", type=Path, help="run folder, such as runs/nw_ucla/protogcn/j, or a model.safetensors")
+    test.add_argument("--checkpoint", help="of a run: last or best (default: as the recipe says)")
+    test.add_argument("--store", help="clip store; for a run, where it has moved")
+    test.add_argument("--split", default="", help="of the store, for a saved model (default: as it was tested)")
+    test.add_argument("--out", type=Path, help="folder for scores and plots of a saved model (default: none)")
+    test.add_argument("--module", help="file or module that registers the network of a saved model; it is run")
     test.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     demo = add_verb(
         verbs, "demo", "train, test and fuse six streams of synthetic clips, from nothing to the table", _demo
@@ -96,18 +103,51 @@ def _test(args: argparse.Namespace, rest: list[str]) -> int:
     from protogcn.training.evaluate import test_run
     from protogcn.training.run_folder import facts, read_config, read_metrics
 
+    if _is_saved_model(args.folder):
+        return _test_saved(args)
+    if args.split or args.out or args.module:
+        raise ValueError(
+            "--split, --out and --module are for a saved model: name the file model.safetensors of the run"
+        )
     recipe = read_config(args.folder)
     if args.store:
         recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, store=args.store))
     before = read_metrics(args.folder) or facts(f"1 x {args.device}")
     which = args.checkpoint or recipe.evaluation.checkpoint
     metrics = test_run(args.folder, recipe, which, before, args.device)
-    low, high = metrics.top1_interval
-    print(
-        f"{args.folder}, {which} epoch: top-1 {100 * metrics.top1:.2f} % (95 % interval {100 * low:.2f} to "
-        f"{100 * high:.2f}), top-{metrics.k} {100 * metrics.top5:.2f} %, mean class {100 * metrics.mean_class:.2f} %"
-    )
+    print(f"{args.folder}, {which} epoch: {_accuracies(metrics)}")
     return 0
+
+
+def _is_saved_model(path: Path) -> bool:
+    """A file, or a folder that holds a saved model and no checkpoints of a training."""
+    from protogcn.models.saved import MODEL_FILE
+    from protogcn.training.run_folder import CHECKPOINTS
+
+    return path.is_file() or ((path / MODEL_FILE).is_file() and not any((path / CHECKPOINTS).glob("*.ckpt")))
+
+
+def _test_saved(args: argparse.Namespace) -> int:
+    from protogcn.training.saved_models import test_saved
+
+    if args.checkpoint:
+        raise ValueError("--checkpoint is for a run: a saved model holds the weights of one epoch")
+    if not args.store:
+        raise ValueError(f"say on which clips to test {args.folder}: --store <folder written by protogcn data prepare>")
+    metrics = test_saved(
+        args.folder, args.store, split=args.split, out=args.out, device=args.device, module=args.module
+    )
+    print(f"{args.folder} on {args.store}: {_accuracies(metrics)}")
+    print(f"wrote {args.out}" if args.out else "nothing was written; --out <folder> keeps scores and plots")
+    return 0
+
+
+def _accuracies(metrics: "Metrics") -> str:
+    low, high = metrics.top1_interval
+    return (
+        f"top-1 {100 * metrics.top1:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f}), "
+        f"top-{metrics.k} {100 * metrics.top5:.2f} %, mean class {100 * metrics.mean_class:.2f} %"
+    )
 
 
 def _demo(args: argparse.Namespace, rest: list[str]) -> int:

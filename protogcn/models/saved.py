@@ -16,6 +16,8 @@ from protogcn.models.description import ModelDescription
 from protogcn.models.model_file import MODEL_FILE, find_model_file, open_model_file, read_tensors, write_model_file
 from protogcn.models.registry import create_model, import_models, is_shipped, list_models
 
+__all__ = ["MODEL_FILE", "find_model_file", "load_model", "read_description", "save_model", "verify"]
+
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 # Beyond every network of this library: what a file from outside may ask a builder for.
 _LARGEST, _LONGEST = 1_000_000, 1_000
@@ -138,6 +140,18 @@ def read_description(path: str | Path) -> ModelDescription:
     """
     with open_model_file(find_model_file(path)) as (_, header):
         return _description(header)
+
+
+def verify(path: str | Path) -> tuple[int, int]:
+    """Compare the weights of a file with what was written; gives how many tensors and how many numbers it holds.
+
+    Raises:
+        FileNotFoundError: no such file, or a run folder without one.
+        ValueError: the file is damaged or none of ours.
+    """
+    with open_model_file(find_model_file(path)) as (file, header):
+        tensors = read_tensors(file, header)
+        return len(tensors), sum(value.numel() for name, value in tensors.items() if name not in header["shared"])
 
 
 def _description(header: Mapping[str, Any]) -> ModelDescription:

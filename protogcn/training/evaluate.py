@@ -17,6 +17,7 @@ from protogcn.evaluation.metrics import Metrics, average_clips, evaluate
 from protogcn.evaluation.scores import ScoreFile, save_scores
 from protogcn.models import SkeletonClassifier, create_model, import_models
 from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
+from protogcn.training.model_facts import save_tested
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import HISTORY, METRICS, SCORES, checkpoint_path, count_folds, write_json
 
@@ -124,8 +125,18 @@ def gather_scores(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     return places[order], scores[order]
 
 
-def write_results(folder: Path, recipe: Recipe, dataset: ClipDataset, scores: Tensor, facts: dict[str, Any]) -> Metrics:
-    """Write ``scores_test.npz``, the plots and, last, ``metrics.json``, which marks the run as finished."""
+def write_results(
+    folder: Path,
+    recipe: Recipe,
+    dataset: ClipDataset,
+    scores: Tensor,
+    facts: dict[str, Any],
+    model: SkeletonClassifier | None = None,
+) -> Metrics:
+    """Write ``scores_test.npz``, the plots and, last, ``metrics.json``, which marks the run as finished.
+
+    With ``model``, its weights and all that describes them are written into ``model.safetensors``, too.
+    """
     from protogcn.evaluation.plots import plot_confusion, plot_curves
 
     meta = {
@@ -155,6 +166,8 @@ def write_results(folder: Path, recipe: Recipe, dataset: ClipDataset, scores: Te
         f"top{metrics.k}": metrics.top5,
         "mean_class": metrics.mean_class,
     }
+    if model is not None:
+        save_tested(folder, model, recipe, dataset, content)
     write_json(folder / METRICS, content)
     return metrics
 
@@ -167,16 +180,25 @@ def test_run(folder: Path, recipe: Recipe, which: str, facts: dict[str, Any], de
         ValueError: the checkpoint is damaged or does not fit the recipe, or the device is not there.
     """
     path = checkpoint_path(folder, which)
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); take cpu") from error
+    check_device(device)
     store = open_store(recipe)
     dataset = make_dataset(recipe, store, "test")
     model = build_model(recipe, dataset, store.num_classes)
     load_weights(model, path)
     _, scores = gather_scores(*score_clips(model.to(device), recipe, dataset))
-    return write_results(folder, recipe, dataset, scores, facts | {"checkpoint": which})
+    return write_results(folder, recipe, dataset, scores, facts | {"checkpoint": which}, model)
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        ValueError: naming it.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); take cpu") from error
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
         "parameters": sum(p.numel() for p in task.model.parameters()),
         "training_clips": len(training.indices),
     }
-    return write_results(folder, recipe, test, scores, measured)
+    return write_results(folder, recipe, test, scores, measured, task.model)
 
 
 def _go_to_epoch(loader: Any, epoch: int) -> None:

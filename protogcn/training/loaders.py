@@ -109,12 +109,14 @@ def split_names(recipe: Recipe) -> tuple[str, str]:
     return recipe.data.train or train, recipe.data.test or test
 
 
-def make_dataset(recipe: Recipe, store: ClipStore, mode: str) -> ClipDataset:
-    """The clips of a split through the recipe's pipeline; ``mode`` is ``train``, ``val`` or ``test``."""
+def make_dataset(recipe: Recipe, store: ClipStore, mode: str, skeleton: Skeleton | None = None) -> ClipDataset:
+    """The clips of a split through the recipe's pipeline; ``mode`` is ``train``, ``val`` or ``test``.
+
+    ``skeleton`` is the layout of a network that is there already, instead of the one that the recipe names.
+    """
     train, test = split_names(recipe)
-    pipeline = build_pipeline(
-        recipe.pipeline, _network_skeleton(recipe, store), recipe.stream, mode, channels=store.channels
-    )
+    layout = _network_skeleton(recipe, store, skeleton)
+    pipeline = build_pipeline(recipe.pipeline, layout, recipe.stream, mode, channels=store.channels)
     name = train if mode == "train" else test
     indices = store.split(name)
     if not len(indices):
@@ -127,13 +129,20 @@ def _epoch_plan(recipe: Recipe, store: ClipStore, indices: Sequence[int] | NDArr
     return plan_epoch(recipe.data, np.asarray(store.labels, dtype=np.int64)[indices], store.class_names)
 
 
-def _network_skeleton(recipe: Recipe, store: ClipStore) -> Skeleton:
-    """The layout that the network sees: that of the clips, with the graph of the recipe if it names one.
+def _network_skeleton(recipe: Recipe, store: ClipStore, skeleton: Skeleton | None) -> Skeleton:
+    """The layout that the network sees: its own, or that of the clips with the graph of the recipe if it names one.
 
     Raises:
         ValueError: the joints of the two differ, or the protocol cannot extend the clips.
     """
     joints = _extended_skeleton(recipe, store)
+    if skeleton is not None:
+        if skeleton.joints != joints.joints:
+            raise ValueError(
+                f"the network takes the {skeleton.num_joints} joints of {skeleton.name}, and the clips of {store.path} "
+                f"have the {joints.num_joints} of {joints.name}"
+            )
+        return skeleton
     if not recipe.model.skeleton:
         return joints
     named = get_skeleton(recipe.model.skeleton)

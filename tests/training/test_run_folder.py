@@ -91,7 +91,7 @@ def test_what_a_run_has_done_is_respected(finished, tmp_path, tiny_yaml, tiny_st
     times = {path: path.stat().st_mtime_ns for path in finished.rglob("*") if path.is_file()}
     assert {path.name for path in times} == {
         *("config.yaml", "metrics.csv", "metrics.json", "scores_test.npz", "confusion.png", "curves.png"),
-        *("last.ckpt", "best.ckpt"),
+        *("last.ckpt", "best.ckpt", "model.safetensors"),
     }
     capsys.readouterr()
 
