@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.skeleton import Skeleton
-from protogcn.models.base import CONV, NORM, PersonInputNorm, SkeletonClassifier, conv1x1, joined, shortcut
+from protogcn.models.base import CONV, NORM, PersonInputNorm, conv1x1, joined, shortcut
+from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.branches import BranchedTemporal
-from protogcn.models.layers.stages import plan_stages
+from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.registry import register_model
 
 RELATION = 8
@@ -58,6 +59,7 @@ class RefinedTopologyConv(nn.Module):
         super().__init__()
         self.num_topologies = len(topology)
         self.sums_over_columns = release.sums_over_columns
+        self.topology_name = "PA" if release.official else "A"
         width = release.relation_width(in_channels)
         self.topology = nn.Parameter(topology)
         self.alpha = nn.Parameter(torch.zeros(1))
@@ -97,14 +99,14 @@ class RefinedTopologyConv(nn.Module):
         weight = torch.cat([weight, torch.ones_like(bias), bias], 1).unflatten(0, (self.num_topologies, -1))
         return (weight @ channels.flatten(3)).unflatten(3, channels.shape[3:])
 
-    def official_entries(self, own: str, official: str, topology: str) -> dict[str, tuple[str, ...]]:
+    def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official per-topology entries that this unit joins."""
         convs = {
             number: [f"{official}.convs.{index}.conv{number}" for index in range(self.num_topologies)]
             for number in range(1, 5)
         }
         entries: dict[str, tuple[str, ...]] = {
-            f"{own}.topology": (f"{official}.{topology}",),
+            f"{own}.topology": (f"{official}.{self.topology_name}",),
             f"{own}.alpha": (f"{official}.alpha",),
         }
         entries |= joined(f"{own}.relation", convs[1] + convs[2], CONV)
@@ -124,29 +126,7 @@ def _initialise(module: nn.Module, fan_out: int) -> None:
             nn.init.zeros_(conv.bias)
 
 
-class CTRGCNBlock(nn.Module):
-    """Graph convolution, temporal unit and residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
-
-    def __init__(
-        self, in_channels: int, out_channels: int, topology: Tensor, stride: int, residual: bool, release: Release
-    ) -> None:
-        super().__init__()
-        self.graph = RefinedTopologyConv(in_channels, out_channels, topology, release)
-        self.temporal = BranchedTemporal(out_channels, out_channels, stride, activation=release.temporal_activation)
-        self.temporal.initialise_fan_out()
-        self.residual = shortcut(in_channels, out_channels, stride) if residual else None
-        if release.official:
-            for norm in (self.temporal.entry_norm, self.temporal.norm):
-                nn.init.normal_(norm.weight, 1, 0.02)
-            if self.residual is not None:
-                _initialise(self.residual, out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.temporal(self.graph(x))
-        return functional.relu(out if self.residual is None else out + self.residual(x))
-
-
-class CTRGCN(SkeletonClassifier):
+class CTRGCN(BlockNetwork):
     """The network; see :func:`ctrgcn` for its options."""
 
     def __init__(
@@ -155,23 +135,35 @@ class CTRGCN(SkeletonClassifier):
         num_classes: int,
         in_channels: int,
         num_persons: int,
-        base_channels: int,
-        num_blocks: int,
-        widen_at: Sequence[int],
-        downsample_at: Sequence[int],
+        stages: Sequence[Stage],
         dropout: float,
         release: Release,
     ) -> None:
-        stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
         # The base class makes the classifier, which depends on it.
         self.release = release
-        super().__init__(skeleton, num_classes, in_channels, stages[-1].out_channels, dropout)
-        self.input_norm = PersonInputNorm(num_persons, skeleton.num_joints, in_channels)
-        topology = torch.from_numpy(skeleton.adjacency("spatial")).float()
-        self.blocks = nn.ModuleList(
-            CTRGCNBlock(stage.in_channels, stage.out_channels, topology.clone(), stage.stride, index > 0, release)
-            for index, stage in enumerate(stages)
-        )
+        topology = torch.as_tensor(skeleton.adjacency("spatial"), dtype=torch.get_default_dtype())
+
+        def make_block(stage: Stage, first: bool) -> GraphBlock:
+            channels = stage.out_channels
+            graph = RefinedTopologyConv(stage.in_channels, channels, topology.clone(), release)
+            temporal = BranchedTemporal(channels, channels, stage.stride, activation=release.temporal_activation)
+            temporal.initialise_fan_out()
+            block = GraphBlock(graph, temporal, stage, residual=not first)
+            if release.official:
+                for norm in (temporal.entry_norm, temporal.norm):
+                    nn.init.normal_(norm.weight, 1, 0.02)
+                if block.residual is not None:
+                    _initialise(block.residual, channels)
+            return block
+
+        norm = PersonInputNorm(num_persons, skeleton.num_joints, in_channels)
+        super().__init__(skeleton, num_classes, in_channels, norm, stages, make_block, dropout)
+
+    def enter(self, clips: Tensor) -> Tensor:
+        # Channels outermost, as every channel of a clip mixes its joints by matrices of its own.
+        self.check_input(clips)
+        x: Tensor = self.input_norm(clips)
+        return x
 
     def _make_classifier(self, num_classes: int) -> nn.Linear:
         if not self.release.official:
@@ -180,21 +172,12 @@ class CTRGCN(SkeletonClassifier):
         nn.init.normal_(classifier.weight, std=math.sqrt(2 / num_classes))
         return classifier
 
-    def forward_features(self, clips: Tensor) -> Tensor:
-        self.check_input(clips)
-        x = self.input_norm(clips)
-        for block in self.blocks:
-            x = block(x)
-        return x.unflatten(0, (clips.shape[0], -1))
-
     def official_entries(self) -> dict[str, tuple[str, ...]]:
         official = self.release.official
-        prefix, first = ("l", 1) if official else ("backbone.net.", 0)
         entries = joined("input_norm.norm", "data_bn" if official else "backbone.data_bn", NORM)
-        for index, block in enumerate(self.blocks):
-            assert isinstance(block, CTRGCNBlock)
-            own, name = f"blocks.{index}", f"{prefix}{first + index}"
-            entries |= block.graph.official_entries(f"{own}.graph", f"{name}.gcn1", "PA" if official else "A")
+        for index, block in enumerate(self.typed_blocks()):
+            own, name = f"blocks.{index}", f"l{index + 1}" if official else f"backbone.net.{index}"
+            entries |= block.graph.official_entries(f"{own}.graph", f"{name}.gcn1")
             entries |= block.temporal.official_entries(f"{own}.temporal", f"{name}.tcn1")
             if isinstance(block.residual, nn.Sequential):
                 entries |= joined(f"{own}.residual.0", f"{name}.residual.conv", CONV)
@@ -202,6 +185,7 @@ class CTRGCN(SkeletonClassifier):
         return entries | joined("classifier", "fc" if official else "cls_head.fc_cls", CONV)
 
     def official_optional(self) -> frozenset[str]:
+        # PYSKL keeps the skeleton in a buffer that nothing reads.
         return frozenset() if self.release.official else frozenset({"backbone.A"})
 
 
@@ -233,18 +217,8 @@ def ctrgcn(
         downsample_at: blocks that halve the frame rate.
         dropout: before the classifier.
     """
-    return CTRGCN(
-        skeleton,
-        num_classes,
-        in_channels,
-        num_persons,
-        base_channels,
-        num_blocks,
-        widen_at,
-        downsample_at,
-        dropout,
-        OFFICIAL,
-    )
+    stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
+    return CTRGCN(skeleton, num_classes, in_channels, num_persons, stages, dropout, OFFICIAL)
 
 
 @register_model("ctrgcn_pyskl", paper="Chen et al., ICCV 2021; Duan et al., PYSKL, ACM Multimedia 2022")
@@ -262,28 +236,8 @@ def ctrgcn_pyskl(
 ) -> CTRGCN:
     """CTR-GCN as the PYSKL toolbox trains it: topologies turned round, one activation more, other starting values.
 
-    The adjacency follows the skeleton; PYSKL's graph of the NTU hands is that of ``ntu25_pyskl``.
-
-    Args:
-        skeleton: layout of the clips.
-        num_classes: size of the classifier.
-        in_channels: C of the clips.
-        num_persons: persons of a clip; each is normalised by itself.
-        base_channels: width of the first blocks.
-        num_blocks: depth; blocks are counted from 1.
-        widen_at: blocks that double the channels.
-        downsample_at: blocks that halve the frame rate.
-        dropout: before the classifier.
+    The adjacency follows the skeleton; PYSKL's graph of the NTU hands is that of ``ntu25_pyskl``. The options are those
+    of :func:`ctrgcn`.
     """
-    return CTRGCN(
-        skeleton,
-        num_classes,
-        in_channels,
-        num_persons,
-        base_channels,
-        num_blocks,
-        widen_at,
-        downsample_at,
-        dropout,
-        PYSKL,
-    )
+    stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
+    return CTRGCN(skeleton, num_classes, in_channels, num_persons, stages, dropout, PYSKL)

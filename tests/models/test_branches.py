@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protogcn.models.layers.branches import BranchedTemporal
+from protogcn.models.layers.pooling import max_pool_frames
 
 UNITS: dict[str, dict[str, Any]] = {
     "ctrgcn": {"in_channels": 16, "out_channels": 16},
@@ -100,6 +101,16 @@ def test_equals_its_branches_one_by_one(options: dict[str, Any], stride: int, fr
         torch.testing.assert_close(value, expected, msg=name)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pooling_whatever_the_order_in_memory(layout: torch.memory_format, channels: int) -> None:
+    clips = random_clips(2, channels, 7, 4).contiguous(memory_format=layout)
+    for stride in (1, 2):
+        for part in (clips, clips[:, -1:], clips[:, :, 1:]):
+            expected = functional.max_pool2d(part.contiguous(), (3, 1), (stride, 1), (1, 0))
+            torch.testing.assert_close(max_pool_frames(part, stride), expected, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_initialisation_for_the_outputs_of_each_branch(stride: int) -> None:
     torch.manual_seed(0)
@@ -113,5 +124,5 @@ def test_initialisation_for_the_outputs_of_each_branch(stride: int) -> None:
 
 
 def test_too_few_channels_are_refused() -> None:
-    with pytest.raises(ValueError, match="4 branches needs at least 4 channels, got 3"):
+    with pytest.raises(ValueError, match="base_channels must be at least 4, got 3"):
         BranchedTemporal(8, 3)

@@ -49,7 +49,8 @@ class BranchedTemporal(nn.Module):
         width = out_channels // branches
         if width == 0:
             raise ValueError(
-                f"a temporal unit of {branches} branches needs at least {branches} channels, got {out_channels}"
+                f"a temporal unit of {branches} branches needs a channel for each: base_channels must be at least "
+                f"{branches}, got {out_channels}"
             )
         self.width = width
         self.last_width = out_channels - width * (branches - 1)
