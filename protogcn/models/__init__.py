@@ -1,6 +1,8 @@
 """Networks for skeleton clips (N, M, T, V, C): ``create_model("protogcn", skeleton="ntu25", num_classes=60)``."""
 
+from protogcn.models import aagcn as _aagcn
 from protogcn.models import ctrgcn as _ctrgcn
+from protogcn.models import dgstgcn as _dgstgcn
 from protogcn.models import infogcn as _infogcn
 from protogcn.models import protogcn as _protogcn
 from protogcn.models import stgcn as _stgcn
@@ -32,4 +34,4 @@ __all__ = [
 ]
 
 # Importing a model's file enters it into the catalogue.
-_CATALOGUE = (_ctrgcn, _infogcn, _protogcn, _stgcn)
+_CATALOGUE = (_aagcn, _ctrgcn, _dgstgcn, _infogcn, _protogcn, _stgcn)

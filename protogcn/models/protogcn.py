@@ -12,37 +12,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.skeleton import Skeleton
-from protogcn.models.base import CONV, NORM, InputNorm, SkeletonClassifier, conv1x1, joined, shortcut
-from protogcn.models.layers.graph import DynamicTopologyConv
-from protogcn.models.layers.stages import plan_stages
+from protogcn.models.base import CONV, NORM, InputNorm, conv1x1, joined
+from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
+from protogcn.models.layers.graph import DynamicTopologyConv, check_dynamic_width
+from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.layers.temporal import MultiBranchTemporal
 from protogcn.models.losses import ClassContrastiveCriterion
 from protogcn.models.options import check_counts
 from protogcn.models.registry import register_model
 
 
-class ProtoGCNBlock(nn.Module):
-    """Graph convolution, temporal unit and residual: (N, C_in, T, V) -> (N, C_out, ceil(T / stride), V)."""
+class ProtoGCNBlock(GraphBlock):
+    """The block of DG-STGCN that also gives the topology it found."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, num_joints: int, num_topologies: int, stride: int, residual: bool
-    ) -> None:
-        super().__init__()
-        self.graph = DynamicTopologyConv(in_channels, out_channels, num_joints, num_topologies)
-        self.temporal = MultiBranchTemporal(out_channels, num_joints, stride)
-        self.residual = shortcut(in_channels, out_channels, stride) if residual else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._finish(x, self.graph(x))
+    graph: DynamicTopologyConv
 
     def forward_with_topology(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Features and the refinement of the topology (N, C_out, V, V)."""
         mixed, topology = self.graph.forward_with_topology(x)
-        return self._finish(x, mixed), topology
-
-    def _finish(self, x: Tensor, mixed: Tensor) -> Tensor:
-        out = self.temporal(mixed)
-        return functional.relu(out if self.residual is None else out + self.residual(x))
+        return self.finish(x, mixed), topology
 
 
 class PrototypeReconstruction(nn.Module):
@@ -79,7 +67,7 @@ class ClassMemory(nn.Module):
         self.register_buffer("memory", torch.randn(features, num_classes))
 
 
-class ProtoGCN(SkeletonClassifier):
+class ProtoGCN(BlockNetwork):
     """The network; see :func:`protogcn` for its options.
 
     Training calls :meth:`forward_train`, which also rebuilds the topology; :meth:`forward` does none of that work.
@@ -90,35 +78,25 @@ class ProtoGCN(SkeletonClassifier):
         skeleton: Skeleton,
         num_classes: int,
         in_channels: int,
-        base_channels: int,
+        stages: Sequence[Stage],
         num_topologies: int,
         num_prototypes: int,
-        num_blocks: int,
-        widen_at: Sequence[int],
-        downsample_at: Sequence[int],
         dropout: float,
     ) -> None:
-        check_counts(num_topologies=num_topologies, num_prototypes=num_prototypes)
-        stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
-        _check_width(base_channels, num_topologies)
-        super().__init__(skeleton, num_classes, in_channels, stages[-1].out_channels, dropout)
         joints = skeleton.num_joints
-        self.input_norm = InputNorm(joints, in_channels)
-        self.blocks = nn.ModuleList(
-            ProtoGCNBlock(
-                stage.in_channels, stage.out_channels, joints, num_topologies, stage.stride, residual=index > 0
+
+        def make_block(stage: Stage, first: bool) -> ProtoGCNBlock:
+            return ProtoGCNBlock(
+                DynamicTopologyConv(stage.in_channels, stage.out_channels, joints, num_topologies),
+                MultiBranchTemporal(stage.out_channels, joints, stage.stride),
+                stage,
+                residual=not first,
             )
-            for index, stage in enumerate(stages)
-        )
+
+        norm = InputNorm(joints, in_channels)
+        super().__init__(skeleton, num_classes, in_channels, norm, stages, make_block, dropout)
         self.reconstruction = PrototypeReconstruction(self.num_features, num_prototypes)
         self.class_memory = ClassMemory(joints * joints, num_classes)
-
-    def forward_features(self, clips: Tensor) -> Tensor:
-        self.check_input(clips)
-        x = self.input_norm(clips)
-        for block in self.blocks:
-            x = block(x)
-        return x.unflatten(0, clips.shape[:2])
 
     def forward_train(self, clips: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Logits and what the contrastive loss needs.
@@ -127,9 +105,8 @@ class ProtoGCN(SkeletonClassifier):
             Logits (N, num_classes) and a dict of ``reconstructed_graph`` (N, V * V), its projection ``embedding``
             (N, 256) and the ``class_memory`` buffer (256, num_classes), which the criterion updates in place.
         """
-        self.check_input(clips)
-        x = self.input_norm(clips)
         *first, last = self.typed_blocks()
+        x = self.enter(clips)
         for block in first:
             x = block(x)
         x, topology = last.forward_with_topology(x)
@@ -141,8 +118,7 @@ class ProtoGCN(SkeletonClassifier):
             "class_memory": self.class_memory.memory,
         }
 
-    def typed_blocks(self) -> list[ProtoGCNBlock]:
-        """The blocks under their own type, which a ModuleList hides."""
+    def typed_blocks(self) -> Sequence[ProtoGCNBlock]:
         return [block for block in self.blocks if isinstance(block, ProtoGCNBlock)]
 
     def reset_classifier(self, num_classes: int) -> None:
@@ -151,29 +127,12 @@ class ProtoGCN(SkeletonClassifier):
         self.class_memory.memory = torch.randn(memory.shape[0], num_classes, device=memory.device, dtype=memory.dtype)
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
-        entries = joined("input_norm.norm", "backbone.data_bn", NORM)
-        for index, block in enumerate(self.typed_blocks()):
-            own, official = f"blocks.{index}", f"backbone.gcn.{index}"
-            entries |= block.graph.official_entries(f"{own}.graph", f"{official}.gcn")
-            entries |= block.temporal.official_entries(f"{own}.temporal", f"{official}.tcn")
-            if isinstance(block.residual, nn.Sequential):
-                entries |= joined(f"{own}.residual.0", f"{official}.residual.conv", CONV)
-                entries |= joined(f"{own}.residual.1", f"{official}.residual.bn", NORM)
+        entries = super().official_entries()
         entries |= joined("reconstruction.post", "backbone.post", CONV)
         entries |= joined("reconstruction.norm", "backbone.bn", NORM)
         entries["reconstruction.query.weight"] = ("backbone.prn.query_matrix.weight",)
         entries["reconstruction.prototypes.weight"] = ("backbone.prn.memory_matrix.weight",)
-        entries |= joined("class_memory.projection", "cls_head.csc_loss.cl_fc", CONV)
-        return entries | joined("classifier", "cls_head.fc_cls", CONV)
-
-
-def _check_width(base_channels: int, num_topologies: int) -> None:
-    least = MultiBranchTemporal.BRANCHES
-    if base_channels < least or base_channels % num_topologies:
-        raise ValueError(
-            f"base_channels must be a multiple of num_topologies ({num_topologies}) and at least {least}, "
-            f"a channel for each temporal branch; got {base_channels}"
-        )
+        return entries | joined("class_memory.projection", "cls_head.csc_loss.cl_fc", CONV)
 
 
 @register_model("protogcn", paper="Liu et al., CVPR 2025", criterion=ClassContrastiveCriterion)
@@ -204,15 +163,7 @@ def protogcn(
         downsample_at: blocks that halve the frame rate.
         dropout: before the classifier.
     """
-    return ProtoGCN(
-        skeleton,
-        num_classes,
-        in_channels,
-        base_channels,
-        num_topologies,
-        num_prototypes,
-        num_blocks,
-        tuple(widen_at),
-        tuple(downsample_at),
-        dropout,
-    )
+    check_counts(num_topologies=num_topologies, num_prototypes=num_prototypes)
+    stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
+    check_dynamic_width(base_channels, num_topologies)
+    return ProtoGCN(skeleton, num_classes, in_channels, stages, num_topologies, num_prototypes, dropout)

@@ -109,7 +109,20 @@ def stgcnpp(
 ) -> SkeletonClassifier:
     """ST-GCN with a learned topology, residual graph convolutions and multi-branch temporal units.
 
-    The options are those of :func:`stgcn`.
+    Args:
+        skeleton: layout of the clips.
+        num_classes: size of the classifier.
+        in_channels: C of the clips.
+        base_channels: width of the first blocks.
+        num_blocks: depth; blocks are counted from 1.
+        widen_at: blocks that double the channels.
+        downsample_at: blocks that halve the frame rate.
+        spatial: as in :func:`stgcn`, and so all that follow.
+        adaptive: how the topology is learned.
+        graph_residual: whether graph convolutions have a residual path of their own.
+        temporal: ``"plain"`` or ``"multi-branch"``.
+        temporal_dropout: after every temporal unit but the first.
+        dropout: before the classifier.
     """
     return stgcn(
         skeleton,

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined, shortcut
+from protogcn.models.layers.temporal import MultiBranchTemporal
 
 
 class DynamicTopologyConv(nn.Module):
@@ -77,3 +78,17 @@ class DynamicTopologyConv(nn.Module):
             entries |= joined(f"{own}.down.0", f"{official}.down.0", CONV)
             entries |= joined(f"{own}.down.1", f"{official}.down.1", NORM)
         return entries
+
+
+def check_dynamic_width(base_channels: int, num_topologies: int) -> None:
+    """Refuse a width that the topologies cannot share, or too narrow for a :class:`MultiBranchTemporal` behind them.
+
+    Raises:
+        ValueError: saying what the width must be.
+    """
+    least = MultiBranchTemporal.BRANCHES
+    if base_channels < least or base_channels % num_topologies:
+        raise ValueError(
+            f"base_channels must be a multiple of num_topologies ({num_topologies}) and at least {least}, "
+            f"a channel for each temporal branch; got {base_channels}"
+        )

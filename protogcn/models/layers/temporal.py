@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined
+from protogcn.models.layers.pooling import max_pool_frames
 
 
 class MultiBranchTemporal(nn.Module):
@@ -62,9 +63,7 @@ class MultiBranchTemporal(nn.Module):
         pointwise = functional.conv2d(x, weight[-self.width :], bias[-self.width :], stride=(self.stride, 1))
         *convolved, pooled = functional.relu(self.entry_norm(gated)).split([*self.widths, self.width], 1)
         branches = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
-        branches.append(functional.max_pool2d(pooled, (3, 1), stride=(self.stride, 1), padding=(1, 0)))
-        branches.append(pointwise)
-        out = torch.cat(branches, 1)
+        out = torch.cat([*branches, max_pool_frames(pooled, self.stride), pointwise], 1)
         if self.coefficients is not None:
             joints, token = out.split([self.num_joints, 1], -1)
             out = joints + token * self.coefficients[: self.num_joints]
