@@ -166,8 +166,8 @@ class InfoGCN(SkeletonClassifier):
     def forward_train(self, clips: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Logits of a sampled latent code, and what the information bottleneck needs.
 
-        In training mode the code is ``mean + exp(noise_ratio * spread) * noise``, standard normal noise drawn from the
-        global generator; in evaluation mode it is the mean.
+        In training mode the code is ``mean + exp(noise_ratio * spread) * noise``, with a factor of 100 at most and
+        standard normal noise from the global generator; in evaluation mode it is the mean.
 
         Returns:
             Logits (N, num_classes) and a dict of the code ``latent``, its ``latent_mean`` and ``latent_spread``, each
@@ -177,8 +177,9 @@ class InfoGCN(SkeletonClassifier):
         mean, spread = self.mean(pooled), self.spread(pooled)
         latent = mean
         if self.training:
-            deviation = torch.exp(self.noise_ratio * spread).clamp(max=LARGEST_DEVIATION)
-            latent = mean + deviation * torch.randn_like(mean)
+            # Capped before the exponential: the gradient of one that overflowed would be no number.
+            exponent = (self.noise_ratio * spread).clamp(max=math.log(LARGEST_DEVIATION))
+            latent = mean + torch.exp(exponent) * torch.randn_like(mean)
         aux = {"latent": latent, "latent_mean": mean, "latent_spread": spread, "prior": self.prior}
         return self.classifier(latent), aux
 

@@ -163,10 +163,12 @@ def test_sampled_codes_have_the_deviation_that_the_network_says() -> None:
 def test_the_deviation_is_capped() -> None:
     model = small(noise_ratio=1.0).double().train()
     model.spread.weight.data.zero_()
-    model.spread.bias.data.fill_(50)
-    _, aux = model.forward_train(random_clips(4, 1, 4, 25, 3, dtype=torch.float64))
+    model.spread.bias.data.fill_(1000)
+    logits, aux = model.forward_train(random_clips(4, 1, 4, 25, 3, dtype=torch.float64))
     noise = (aux["latent"] - aux["latent_mean"]).detach()
     assert 80 < noise.std() < 120
+    logits.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters() if parameter.grad is not None)
 
 
 def test_noise_follows_the_global_seed_and_stays_out_of_evaluation() -> None:
