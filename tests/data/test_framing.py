@@ -78,7 +78,8 @@ def test_published_boxes(height, width, seed, box):
 
 @pytest.mark.parametrize("name", [*cases("rrc/"), "centercrop"])
 def test_published_crops(name):
-    box = tuple(int(side) for side in CASES[name]["crop_bbox"])
+    left, top, right, bottom = (int(side) for side in CASES[name]["crop_bbox"])
+    box = left, top, right, bottom
     if name == "centercrop":
         assert centre_box(CASES[name]["img_shape"], CASES[name]["img_shape_out"]) == box
     check(name, *crop(ARRAYS[f"{name}/input"], box))
@@ -114,7 +115,9 @@ def test_box_of_a_pose_holds_it():
     x = np.random.default_rng(0).uniform(50, 150, (2, 5, 17, 3)).astype(np.float32)
     x[0, 0, 0, :2] = 0
     x[1, 1, 1, :2] = np.nan
-    left, top, right, bottom = pose_box(x, (200, 200), padding=0.0, aspect=(1, 1))
+    box = pose_box(x, (200, 200), padding=0.0, aspect=(1, 1))
+    assert box is not None
+    left, top, right, bottom = box
     seen = x[..., :2][(x[..., 0] > 0)]
     assert left <= seen[:, 0].min() and right >= seen[:, 0].max() - 1
     assert top <= seen[:, 1].min() and bottom >= seen[:, 1].max() - 1

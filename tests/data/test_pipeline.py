@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from protogcn.data.sampling import uniform_frames, uniform_test_frames
 from protogcn.data.store import Clip
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "data"
-CASES, ARRAYS = {}, {}
+CASES: dict[str, Any] = {}
+ARRAYS: dict[str, Any] = {}
 for part in ("pipelines", "pipelines_more"):
     CASES |= json.loads((FOLDER / f"{part}.json").read_text())
     ARRAYS |= dict(np.load(FOLDER / f"{part}.npz"))
@@ -36,7 +38,7 @@ def flat_clip(case):
     return Clip(keypoints, 0, case, (240, 320))
 
 
-def replayed(pipeline, prepared, name, rng):
+def replayed(pipeline: Any, prepared, name, rng):
     """The draw of a recorded training case; the released code draws frames last."""
     case = CASES[name]
     part = case["dropped_part"]
@@ -59,7 +61,7 @@ def test_published_ntu_test(name):
 @pytest.mark.parametrize("name", named("ntu_train/"))
 def test_published_ntu_training(name):
     _, case, stream, _ = name.split("/")
-    pipeline = build_pipeline(SMALL, "ntu25", stream, "train")
+    pipeline: Any = build_pipeline(SMALL, "ntu25", stream, "train")
     prepared = pipeline.prepare(ARRAYS[f"ntu/{case}/input"])
     rng = np.random.RandomState(CASES[name]["np_seed"])
     np.testing.assert_allclose(rng.uniform(-0.2, 0.2, 3), CASES[name]["angles"], rtol=1e-15)
@@ -91,7 +93,7 @@ def test_published_finegym_test(name):
 @pytest.mark.parametrize("name", named("gym_train/"))
 def test_published_finegym_training(name):
     _, case, stream = name.split("/")
-    pipeline = build_pipeline(FLAT, "coco20", stream, "train", "xys")
+    pipeline: Any = build_pipeline(FLAT, "coco20", stream, "train", "xys")
     prepared = pipeline.prepare(flat_clip(f"gym/{case}"))
     rng = np.random.RandomState(CASES[name]["np_seed"])
     draw = pipeline.draw_frames(prepared.keypoints.shape[1], rng)
@@ -168,7 +170,7 @@ def ucla_clips(shared_data):
 def test_published_nw_ucla_feeder(name, ucla_clips):
     mode, stream, clip = name.split("/")
     config = PipelineConfig("nw_ucla", clip_len=52, num_persons=1, test_clips=1, significant_digits=6)
-    pipeline = build_pipeline(config, "ucla20", UCLA_STREAMS[stream], "test")
+    pipeline: Any = build_pipeline(config, "ucla20", UCLA_STREAMS[stream], "test")
     prepared = pipeline.prepare(ucla_clips[clip])
     draw = pipeline.draw(prepared)
     if mode == "train":
@@ -191,7 +193,7 @@ def test_nearest_decimals_is_what_a_reader_of_the_text_gets():
 def test_sampling_before_the_stream_changes_nothing(stream, frames):
     """Long clips are sampled first and short ones last; both must equal the stream of the whole clip, then sampled."""
     config = replace(SMALL, flip=0.5, part_drop=0.5, scale=0.1, shear=0.1, joint_dropout=0.1)
-    pipeline = build_pipeline(config, "ntu25", stream, "train")
+    pipeline: Any = build_pipeline(config, "ntu25", stream, "train")
     prepared = pipeline.prepare(np.random.default_rng(1).standard_normal((2, frames, 25, 3)).astype(np.float32))
     for seed in range(6):
         draw = pipeline.draw(prepared, np.random.default_rng(seed))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,10 +96,10 @@ def test_turned_clips_stand_upright():
     x = np.random.default_rng(0).standard_normal((1, 5, 25, 3))
     spine = x[0, 0, 1] - x[0, 0, 0]
     x[0, 0, 8] = x[0, 0, 4] + np.cross(spine, [1.0, 2.0, 3.0])
-    first = pre_normalize_3d(x, 1, align_spine=True)[0, 0]
-    np.testing.assert_allclose(first[1] - first[0], [0, 0, np.linalg.norm(spine)], atol=1e-12)
-    shoulders = first[8] - first[4]
-    np.testing.assert_allclose(shoulders, [np.linalg.norm(shoulders), 0, 0], atol=1e-12)
+    first: Any = pre_normalize_3d(x, 1, align_spine=True)[0, 0]
+    np.testing.assert_allclose(first[1] - first[0], [0, 0, float(np.linalg.norm(spine))], atol=1e-12)
+    shoulders: Any = first[8] - first[4]
+    np.testing.assert_allclose(shoulders, [float(np.linalg.norm(shoulders)), 0, 0], atol=1e-12)
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 25, 3), (2, 4, 25, 3)])

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,8 @@ def epoch_of(store, epoch=0, rank=0, processes=1, **data):
     recipe = recipe_of(store, **data)
     dataset = make_dataset(recipe, store, "train")
     loader = make_loader(recipe, dataset, rank=rank, processes=processes)
-    loader.sampler.set_epoch(epoch)
+    sampler: Any = loader.sampler
+    sampler.set_epoch(epoch)
     dataset.set_epoch(epoch)
     batches = [(places.tolist(), labels.tolist()) for _, labels, places in loader]
     items, labels = ([value for batch in part for value in batch] for part in zip(*batches, strict=True))
