@@ -31,6 +31,9 @@ def add_data(verbs: Verbs) -> None:
     poses.add_argument("--max-persons", type=int, help="the most persons of a clip (default: 5)")
     show = add_verb(actions, "show", "summarise a clip store and verify its checksum", _show)
     show.add_argument("store", type=Path, help="folder of the store")
+    check = add_verb(actions, "check", "look a clip store over: is it whole, and what will hurt training", _check)
+    check.add_argument("store", type=Path, help="folder of the store")
+    check.add_argument("--out", type=Path, help="folder for check.png and check.txt (default: that of the store)")
     synthetic = add_verb(actions, "synthetic", "record procedural humans into a clip store", _synthetic)
     synthetic.add_argument("store", type=Path, help="folder to write")
     synthetic.add_argument("--skeleton", default="ntu25", help="layout of the joints (default: %(default)s)")
@@ -68,6 +71,20 @@ def _show(args: argparse.Namespace, rest: list[str]) -> int:
     store.verify()
     print("  checksum  correct")
     return 0
+
+
+def _check(args: argparse.Namespace, rest: list[str]) -> int:
+    from protogcn.data.check import check_store
+    from protogcn.data.check_plot import plot_check
+
+    report = check_store(args.store)
+    print(report.text())
+    if report.store is not None and report.facts is not None:
+        folder = args.out or args.store
+        figure = plot_check(report.store, report.facts, folder / "check.png")
+        (folder / "check.txt").write_text(report.text() + "\n", encoding="utf-8")
+        print(f"wrote {figure} and {folder / 'check.txt'}")
+    return 0 if report.ok else 1
 
 
 def _synthetic(args: argparse.Namespace, rest: list[str]) -> int:

@@ -18,7 +18,7 @@ from protogcn.data.readers.nw_ucla import read_nw_ucla
 from protogcn.data.readers.options import NO_OPTIONS, ReadOptions
 from protogcn.data.readers.packed import read_packed
 from protogcn.data.readers.packed_rules import NO_RULES
-from protogcn.data.readers.poses import holds_poses, read_poses
+from protogcn.data.readers.poses import holds_poses, read_poses, walk_poses
 from protogcn.data.readers.pyskl import read_pyskl
 from protogcn.data.readers.source import ClipSource
 from protogcn.data.readers.table import read_table
@@ -210,9 +210,9 @@ def _read_poses(source: Path, request: _Request) -> ClipSource | None:
     if not holds_poses(source):
         return None
     if source.is_dir() and holds_arrays(source):
-        raise ValueError(
-            f"{source} holds arrays (.npy, .npz) and files of poses (.json, .csv); convert them one by one."
-        )
+        if pose := next((file for file in walk_poses(source) if file.parent != source), None):
+            raise ValueError(f"{source} holds arrays (.npy, .npz) and {pose}; convert arrays and poses one by one.")
+        return None
     request.options.allow(("image_size", "max_persons"), f"the poses in {source}")
     return read_poses(
         source,

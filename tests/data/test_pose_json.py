@@ -681,7 +681,7 @@ def test_from_the_command_line(tmp_path, capsys):
 def test_arrays_and_poses_in_one_folder_are_refused(tmp_path):
     save(tmp_path / WALK / "a.json", landmarks(3).tolist())
     np.save(tmp_path / WALK / "b.npy", np.ones((2, 33, 3)))
-    with pytest.raises(ValueError, match="convert them one by one"):
+    with pytest.raises(ValueError, match="convert arrays and poses one by one"):
         prepare("own", tmp_path, tmp_path / "store", skeleton="mediapipe33")
     with pytest.raises(ValueError, match="--image-size means nothing"):
         options = ReadOptions(image_size="3x4")

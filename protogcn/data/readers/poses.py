@@ -33,7 +33,7 @@ class _Entry:
 
 def holds_poses(path: Path) -> bool:
     """Whether it is a json file, or a folder with json or csv files beside the table of labels."""
-    return path.suffix.lower() == ".json" if path.is_file() else any(True for _ in _walk(path))
+    return path.suffix.lower() == ".json" if path.is_file() else any(True for _ in walk_poses(path))
 
 
 def read_poses(
@@ -65,7 +65,7 @@ def read_poses(
     if most < 1:
         raise ValueError(f"--max-persons must be at least 1; got {most}.")
     folder = path if path.is_dir() else path.parent
-    files = sorted(_walk(path)) if path.is_dir() else [path]
+    files = sorted(walk_poses(path)) if path.is_dir() else [path]
     tables = [file for file in files if is_label_file(file)]
     kind, entries = _entries(folder, [file for file in files if file not in tables], skeleton, bool(tables))
     dropped: dict[str, str] = {}
@@ -119,7 +119,8 @@ def read_poses(
     )
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk_poses(folder: Path) -> Iterator[Path]:
+    """Every json and csv file below the folder, but the table of labels."""
     for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name[0] != "." and name != "__MACOSX"]
         for name in names:
