@@ -17,6 +17,15 @@ SIDE_COLOURS = (
 )
 """Colours of the sides for the first, the second and every further person."""
 INK, QUIET, FAINT, GRID = "#3c4250", "#8a90a0", "#d9dce3", "#eef0f4"
+STREAM_TITLES = {
+    "j": "joint",
+    "b": "bone",
+    "k": "K-bone",
+    "jm": "joint motion",
+    "bm": "bone motion",
+    "km": "K-bone motion",
+}
+_LINK_COLOURS = ((0.07, 0.27, 0.56), (0.85, 0.33, 0.10))
 _PART_COLOURS = ("#e8622a", "#1f6fd1", "#17a398", "#8a5bd6", "#d9a514")
 _HEADS = ("head", "nose")
 
@@ -165,22 +174,45 @@ def name_ticks(ax: Any, skeleton: Skeleton, rows: bool, columns: bool) -> None:
         ax.tick_params(axis="x", rotation=90)
 
 
-def draw_stream(
-    ax: Any, skeleton: Skeleton, name: str, view: View, values: np.ndarray, frame: int, weight: float
-) -> None:
-    """One stream of one frame: the body itself, or arrows on a pale body. ``weight`` lengthens motions."""
-    for person, points in enumerate(view.points[:, frame]):
-        Body(ax, skeleton, person, ghost=name != "j", weight=0.72).move(points)
-        if name == "j":
-            continue
-        vectors = values[person, frame] * weight
-        tails = points if name.endswith("m") else points - vectors
-        drawn = np.isfinite(tails).all(-1) & (np.linalg.norm(vectors, axis=-1) > 0.004 * view.size)
-        colours = joint_colours(skeleton, person)[drawn]
-        arrows = ax.quiver(
+class StreamPanel:
+    """One stream of a clip on an axes: the body itself, or arrows on a pale body, to be shown frame by frame.
+
+    Args:
+        ax: where.
+        skeleton: the layout.
+        name: of the stream.
+        view: the clip on paper.
+        values: the stream of its points (M, T, V, 2).
+        factor: by which arrows are lengthened.
+    """
+
+    def __init__(self, ax: Any, skeleton: Skeleton, name: str, view: View, values: np.ndarray, factor: float) -> None:
+        self.ax, self.skeleton, self.name, self.view = ax, skeleton, name, view
+        self.vectors = values * factor
+        self.title = f"{STREAM_TITLES[name]}{f'  × {factor:.0f}' if factor > 1 else ''}"
+        persons = range(len(view.points))
+        self.bodies = [Body(ax, skeleton, person, ghost=name != "j", weight=0.72) for person in persons]
+        self.arrows: list[Any] = []
+
+    def show(self, frame: int) -> None:
+        """Draw a frame in place of the one before."""
+        for arrows in self.arrows:
+            arrows.remove()
+        self.arrows = []
+        for person, body in enumerate(self.bodies):
+            body.move(self.view.points[person, frame])
+            if self.name != "j":
+                self._point(person, frame)
+
+    def _point(self, person: int, frame: int) -> None:
+        vectors = self.vectors[person, frame]
+        points = self.view.points[person, frame]
+        tails = points if self.name.endswith("m") else points - vectors
+        drawn = np.isfinite(tails).all(-1) & (np.linalg.norm(vectors, axis=-1) > 0.004 * self.view.size)
+        arrows = self.ax.quiver(
             *tails[drawn].T,
             *vectors[drawn].T,
-            color=colours,
+            color=joint_colours(self.skeleton, person)[drawn],
             angles="xy",
             scale_units="xy",
             scale=1,
@@ -193,6 +225,31 @@ def draw_stream(
         )
         # A long arrow may leave its panel; the panels do not shrink for it.
         arrows.set_in_layout(False)
+        self.arrows.append(arrows)
+
+
+def draw_link(ax: Any, tail: np.ndarray, head: np.ndarray, strength: float) -> None:
+    """A bent arrow between two joints; ``strength`` from -1 to 1 decides colour and width."""
+    from matplotlib.patches import FancyArrowPatch
+
+    if not np.isfinite([tail, head]).all():
+        return
+    share = min(abs(strength), 1.0)
+    colour = np.array(_LINK_COLOURS[int(strength < 0)])
+    arrow = FancyArrowPatch(
+        tuple(tail),
+        tuple(head),
+        connectionstyle="arc3,rad=0.22",
+        arrowstyle=f"-|>,head_length={2 + 3 * share:.1f},head_width={1 + 1.6 * share:.1f}",
+        color=tuple(1 - (1 - colour) * (0.15 + 0.85 * share)),
+        linewidth=0.5 + 2.0 * share,
+        shrinkA=3,
+        shrinkB=4,
+        zorder=3 + share,
+        clip_on=False,
+    )
+    arrow.set_in_layout(False)
+    ax.add_patch(arrow)
 
 
 def motion_scale(values: np.ndarray, view: View) -> float:

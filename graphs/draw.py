@@ -8,21 +8,23 @@ further persons are paler.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from graphs import streams as stream_functions
+from graphs.animation import animate_clip, animate_streams
 from graphs.arrays import is_torch
 from graphs.artists import (
     FAINT,
     GRID,
     INK,
     QUIET,
-    SIDE_COLOURS,
+    STREAM_TITLES,
     Body,
-    draw_stream,
+    StreamPanel,
+    draw_link,
+    joint_colours,
     motion_scale,
     name_ticks,
     new_axes,
@@ -36,18 +38,18 @@ from graphs.skeleton import Skeleton
 from graphs.views import as_clip, guess_channels, make_view
 
 if TYPE_CHECKING:
-    from matplotlib.animation import FuncAnimation
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STREAM_TITLES = {
-    "j": "joint",
-    "b": "bone",
-    "k": "K-bone",
-    "jm": "joint motion",
-    "bm": "bone motion",
-    "km": "K-bone motion",
-}
+__all__ = [
+    "STREAM_TITLES",
+    "animate_clip",
+    "animate_streams",
+    "draw_links",
+    "draw_skeleton",
+    "draw_streams",
+    "draw_topology",
+]
 
 
 def draw_skeleton(
@@ -116,16 +118,9 @@ def draw_topology(
     """
     from matplotlib.figure import Figure
 
-    maps = topology.detach().cpu().numpy() if is_torch(topology) else np.asarray(topology)
-    maps = maps[None] if maps.ndim == 2 else maps
-    if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or 0 in maps.shape:
-        raise ValueError(f"expected a topology (V, V) or (K, V, V), got shape {maps.shape}")
     skeleton = get_skeleton(skeleton) if skeleton is not None else None
+    maps = _matrices(topology, skeleton, titles)
     joints = maps.shape[-1]
-    if skeleton is not None and skeleton.num_joints != joints:
-        raise ValueError(f"skeleton {skeleton.name!r} has {skeleton.num_joints} joints, the topology has {joints}")
-    if titles is not None and len(titles) != len(maps):
-        raise ValueError(f"expected {len(maps)} titles, one for each matrix, got {len(titles)}")
     columns = min(len(maps), 4)
     rows = -(-len(maps) // columns)
     named = skeleton is not None and names
@@ -157,6 +152,86 @@ def draw_topology(
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.ax.tick_params(labelsize=7, length=0, labelcolor=INK)
     return figure
+
+
+def draw_links(
+    topology: Any,
+    skeleton: str | Skeleton,
+    clip: Any = None,
+    frame: int = 0,
+    *,
+    count: int = 24,
+    titles: Sequence[str] | None = None,
+    channels: str | None = None,
+    up: str | None = None,
+) -> Figure:
+    """The strongest links of a topology, or of several, as arrows over a body.
+
+    An arrow goes from the joint that is read (the row) to the joint that listens (the column); the larger its entry
+    beside the largest of the same map, the wider and darker it is. Negative entries are orange. The links of a joint to
+    itself are left out.
+
+    Args:
+        topology: (V, V) or (K, V, V), numpy or torch; a panel for each of the K.
+        skeleton: its layout.
+        clip: whose body is shown, (M, T, V, C), (T, V, C) or (V, C), the first person; None shows a standing figure.
+        frame: of the clip.
+        count: arrows in each panel.
+        titles: a heading for each panel.
+        channels, up: as for `draw_skeleton`.
+
+    Raises:
+        ValueError: topology, titles or clip that do not fit, or a frame the clip does not have.
+    """
+    from matplotlib.figure import Figure
+
+    skeleton = get_skeleton(skeleton)
+    maps = _matrices(topology, skeleton, titles)
+    view = (
+        make_view(reference_pose(skeleton), skeleton, 2, "xyz", "y")
+        if clip is None
+        else make_view(as_clip(clip, skeleton)[:1], skeleton, 2, channels, up)
+    )
+    frames = view.points.shape[1]
+    if not -frames <= frame < frames:
+        raise ValueError(f"the clip has frames 0..{frames - 1}, got frame {frame}")
+    points, view = view.points[0, frame], view.around([frame])
+    columns = min(len(maps), 4)
+    rows = -(-len(maps) // columns)
+    width, height = view.high - view.low
+    tall = float(np.clip(height / width, 0.5, 2.2))
+    wide = 2.4 if tall > 1 else 3.2
+    figure = Figure(figsize=(wide * columns, wide * tall * rows + 0.3 * rows * bool(titles)), dpi=110)
+    figure.set_layout_engine("constrained")
+    for k, ax in enumerate(figure.subplots(rows, columns, squeeze=False).flat):
+        ax.set_axis_off()
+        if k >= len(maps):
+            continue
+        prepare(ax, view)
+        Body(ax, skeleton, ghost=True, weight=0.8).move(points)
+        strength = np.where(np.eye(len(points), dtype=bool), 0, np.nan_to_num(maps[k]))
+        strongest = np.argsort(-np.abs(strength), axis=None)[:count]
+        for cell in strongest[::-1]:
+            read, listens = divmod(int(cell), len(points))
+            draw_link(ax, points[read], points[listens], strength[read, listens] / (np.abs(strength).max() or 1))
+        ax.scatter(*points.T, s=26, c=joint_colours(skeleton), edgecolors="white", linewidths=0.7, zorder=6)
+        if titles:
+            ax.set_title(titles[k], color=INK, fontsize=10)
+    return figure
+
+
+def _matrices(topology: Any, skeleton: Skeleton | None, titles: Sequence[str] | None) -> np.ndarray:
+    """A topology as (K, V, V), if it fits the skeleton and the titles."""
+    maps = topology.detach().cpu().numpy() if is_torch(topology) else np.asarray(topology)
+    maps = maps[None] if maps.ndim == 2 else maps
+    if maps.ndim != 3 or maps.shape[1] != maps.shape[2] or 0 in maps.shape:
+        raise ValueError(f"expected a topology (V, V) or (K, V, V), got shape {maps.shape}")
+    joints = maps.shape[-1]
+    if skeleton is not None and skeleton.num_joints != joints:
+        raise ValueError(f"skeleton {skeleton.name!r} has {skeleton.num_joints} joints, the topology has {joints}")
+    if titles is not None and len(titles) != len(maps):
+        raise ValueError(f"expected {len(maps)} titles, one for each matrix, got {len(titles)}")
+    return maps
 
 
 def draw_streams(
@@ -197,8 +272,8 @@ def draw_streams(
     rows = -(-len(streams) // columns) if len(frames) == 1 else len(streams)
     width, height = view.high - view.low
     tall = float(np.clip(height / width, 0.5, 2.2))
-    panel = 2.6 if len(frames) == 1 else 1.7
-    figure = Figure(figsize=(panel * columns, panel * tall * rows + 0.35 * rows), dpi=110)
+    wide = 2.6 if len(frames) == 1 else 1.7
+    figure = Figure(figsize=(wide * columns, wide * tall * rows + 0.35 * rows), dpi=110)
     figure.set_layout_engine("constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for ax in grid.flat:
@@ -207,78 +282,13 @@ def draw_streams(
     for ax, (name, t) in zip(grid.flat, panels, strict=False):
         prepare(ax, view)
         factor = motion_scale(values[name][:, frames], view) if name.endswith("m") else 1.0
-        draw_stream(ax, skeleton, name, view, values[name], t, factor)
+        panel = StreamPanel(ax, skeleton, name, view, values[name], factor)
+        panel.show(t)
         if t == frames[0]:
-            heading = f"{STREAM_TITLES[name]}{f'  × {factor:.0f}' if factor > 1 else ''}"
-            ax.set_title(heading, color=INK, fontsize=10, loc="left" if len(frames) > 1 else "center")
+            ax.set_title(panel.title, color=INK, fontsize=10, loc="left" if len(frames) > 1 else "center")
     for column, t in enumerate(frames):
         place = grid[-1, column if len(frames) > 1 else columns // 2]
         place.text(
             0.5, -0.03, f"frame {t % count}", transform=place.transAxes, ha="center", va="top", fontsize=8, color=QUIET
         )
     return figure
-
-
-def animate_clip(
-    clip: Any,
-    skeleton: str | Skeleton,
-    fps: float = 30.0,
-    path: str | Path | None = None,
-    *,
-    dims: int | None = None,
-    channels: str | None = None,
-    up: str | None = None,
-    title: str | None = None,
-    spin: float = 0.0,
-) -> FuncAnimation:
-    """A clip as a moving picture; persons that are absent in a frame vanish from it.
-
-    Args:
-        clip: (M, T, V, C) or (T, V, C), numpy or torch.
-        skeleton: its layout.
-        fps: frames per second.
-        path: where to save it, ``.gif`` or ``.html`` (a page that needs no other file); None saves nothing.
-        dims, channels, up: as for `draw_skeleton`.
-        title: above the figure.
-        spin: degrees that the camera turns over the whole clip, in three dimensions.
-
-    Raises:
-        ValueError: another file ending, or a clip that does not fit the skeleton.
-    """
-    from matplotlib import rc_context
-    from matplotlib.animation import FuncAnimation, PillowWriter
-
-    skeleton = get_skeleton(skeleton)
-    target = None if path is None else Path(path)
-    if target is not None and target.suffix.lower() not in (".gif", ".html"):
-        raise ValueError(f"an animation is saved as .gif or .html, got {str(path)!r}")
-    view = make_view(clip, skeleton, dims, channels, up)
-    persons, frames = view.points.shape[:2]
-    ax = new_axes(view)
-    prepare(ax, view)
-    ax.set_title(title or skeleton.name, color=INK, fontsize=11)
-    bodies = [Body(ax, skeleton, person) for person in range(persons)]
-    figure = ax.figure
-    bar = figure.add_axes((0.08, 0.025, 0.84, 0.008))  # type: ignore[union-attr]
-    bar.set(xlim=(0, frames), ylim=(0, 1), facecolor=FAINT, xticks=[], yticks=[])
-    bar.spines[:].set_visible(False)
-    (progress,) = bar.barh(0.5, 0, height=1, color=SIDE_COLOURS[0]["left"])
-    azimuth = getattr(ax, "azim", 0.0)
-
-    def show(t: int) -> list[Any]:
-        for body, points in zip(bodies, view.points[:, t], strict=True):
-            body.move(points)
-        progress.set_width(t + 1)
-        if spin and view.points.shape[-1] == 3:
-            ax.view_init(elev=ax.elev, azim=azimuth + spin * t / frames)  # type: ignore[attr-defined]
-        return []
-
-    show(0)
-    animation = FuncAnimation(figure, show, frames=frames, interval=1000 / fps, init_func=lambda: [])
-    if target is not None and target.suffix.lower() == ".gif":
-        animation.save(target, writer=PillowWriter(fps=fps))  # type: ignore[arg-type]
-    elif target is not None:
-        # The default limit would silently leave out the frames of long clips.
-        with rc_context({"animation.embed_limit": 512}):
-            target.write_text(animation.to_jshtml(fps=max(1, round(fps))), encoding="utf-8")
-    return animation

@@ -11,11 +11,20 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from PIL import Image
 
-from graphs.draw import STREAM_TITLES, animate_clip, draw_skeleton, draw_streams, draw_topology
+from graphs.artists import StreamPanel
+from graphs.draw import (
+    STREAM_TITLES,
+    animate_clip,
+    animate_streams,
+    draw_links,
+    draw_skeleton,
+    draw_streams,
+    draw_topology,
+)
 from graphs.layouts import get_skeleton, list_skeletons
 from graphs.poses import reference_pose
 from graphs.skeleton import Skeleton
-from graphs.streams import STREAMS
+from graphs.streams import STREAMS, compute
 from graphs.views import guess_up, make_view, seen
 
 NTU = get_skeleton("ntu25")
@@ -221,10 +230,45 @@ class TestStreams:
             draw_streams(walk(), "ntu25", 9)
 
 
+class TestLinks:
+    def test_strongest_links_are_drawn_from_row_to_column(self):
+        topology = np.zeros((25, 25))
+        topology[3, 7], topology[10, 2], topology[5, 6], topology[8, 8] = 1.0, -0.5, 0.1, 9.0
+        (ax,) = paint(draw_links(topology, "ntu25", count=2)).axes
+        pose = reference_pose(NTU)[:, :2]
+        links = sorted((tuple(arrow._posA_posB[0]), tuple(arrow._posA_posB[1])) for arrow in ax.patches)
+        assert links == sorted((tuple(pose[a]), tuple(pose[b])) for a, b in [(3, 7), (10, 2)])
+        strong, weak = sorted(ax.patches, key=lambda arrow: -arrow.get_linewidth())
+        assert strong.get_edgecolor()[2] > strong.get_edgecolor()[0] and weak.get_edgecolor()[0] > 0.8
+
+    def test_several_maps_over_a_clip(self):
+        topology = torch.rand(3, 25, 25)
+        topology[:, :, 5], topology[:, 5] = 0, 9
+        clip = walk(persons=2)
+        clip[0, -1, 5] = np.nan
+        figure = paint(draw_links(topology.requires_grad_(), NTU, clip, -1, titles=list("abc"), count=30))
+        assert [ax.get_title() for ax in figure.axes] == list("abc")
+        # Of the thirty strongest links the 24 of the joint that was not seen stay away.
+        assert [len(ax.patches) for ax in figure.axes] == [6, 6, 6]
+
+    def test_nothing_to_draw(self):
+        (ax,) = paint(draw_links(np.eye(5), Skeleton("star", tuple("abcde"), (-1, 0, 0, 0, 0)), count=0)).axes
+        assert not ax.patches
+
+    def test_refusals(self):
+        with pytest.raises(ValueError, match="25 joints, the topology has 17"):
+            draw_links(np.eye(17), "ntu25")
+        with pytest.raises(ValueError, match=r"frames 0\.\.5, got frame 6"):
+            draw_links(np.eye(25), "ntu25", walk(), 6)
+        with pytest.raises(ValueError, match="expected 1 titles"):
+            draw_links(np.eye(25), "ntu25", titles=["a", "b"])
+
+
 class TestAnimation:
     @pytest.mark.parametrize("dims, spin", [(2, 0.0), (3, 30.0)])
-    def test_gif_has_every_frame(self, tmp_path, dims, spin):
-        path = tmp_path / "walk.gif"
+    @pytest.mark.parametrize("ending", [".gif", ".png"])
+    def test_file_has_every_frame(self, tmp_path, dims, spin, ending):
+        path = tmp_path / f"walk{ending}"
         clip = walk(persons=2, frames=4)
         clip[1, :2] = 0
         assert isinstance(animate_clip(clip, "ntu25", 10, path, dims=dims, spin=spin), FuncAnimation)
@@ -232,6 +276,7 @@ class TestAnimation:
             assert image.n_frames == 4
             assert image.info["duration"] == 100
             first = np.asarray(image.convert("RGB"))
+            assert (first[0, 0] == 255).all()
             image.seek(3)
             assert (first != np.asarray(image.convert("RGB"))).any()
 
@@ -242,8 +287,38 @@ class TestAnimation:
         assert page.count("data:image/png;base64") == 3
 
     def test_other_endings_are_refused(self, tmp_path):
-        with pytest.raises(ValueError, match=r"\.gif or \.html, got .*walk\.mov"):
+        with pytest.raises(ValueError, match=r"\.gif, \.png or \.html, got .*walk\.mov"):
             animate_clip(walk(), "ntu25", path=tmp_path / "walk.mov")
+
+    def test_streams_move_side_by_side(self, tmp_path):
+        path = tmp_path / "streams.png"
+        clip = walk(persons=2, frames=3)
+        clip[1] = 0
+        animate_streams(clip, "ntu25", 10, path, width=3.0)
+        with Image.open(path) as image:
+            assert (image.n_frames, image.width) == (3, 300)
+            first = np.asarray(image.convert("RGB"))
+            image.seek(1)
+            changed = (first != np.asarray(image.convert("RGB"))).any(-1)
+        thirds = np.split(changed, 3, axis=1)
+        assert all(third[: len(third) // 2].any() and third[len(third) // 2 :].any() for third in thirds)
+
+    def test_one_panel_for_each_stream(self, tmp_path):
+        path = tmp_path / "streams.gif"
+        animate_streams(walk(frames=2), "ntu25", 10, path, streams=["b", "km"], width=2.0)
+        with Image.open(path) as image:
+            assert image.n_frames == 2 and image.width == 200 > image.height
+
+    def test_arrows_of_a_frame_replace_those_before(self):
+        clip = walk(frames=4)
+        view = make_view(clip, NTU, 2)
+        ax = Figure().add_subplot()
+        panel = StreamPanel(ax, NTU, "b", view, compute(view.points, "b", NTU), 1.0)
+        for frame in (0, 3):
+            panel.show(frame)
+        (arrows,) = [c for c in ax.collections if hasattr(c, "U")]
+        for head in arrows.get_offsets() + np.stack([arrows.U, arrows.V], 1):
+            assert np.abs(clip[0, 3, :, :2] - head).sum(1).min() < 1e-9
 
 
 def test_import_is_light():
