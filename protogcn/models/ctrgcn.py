@@ -159,12 +159,6 @@ class CTRGCN(BlockNetwork):
         norm = PersonInputNorm(num_persons, skeleton.num_joints, in_channels)
         super().__init__(skeleton, num_classes, in_channels, norm, stages, make_block, dropout)
 
-    def enter(self, clips: Tensor) -> Tensor:
-        # Channels outermost, as every channel of a clip mixes its joints by matrices of its own.
-        self.check_input(clips)
-        x: Tensor = self.input_norm(clips)
-        return x
-
     def _make_classifier(self, num_classes: int) -> nn.Linear:
         if not self.release.official:
             return super()._make_classifier(num_classes)
