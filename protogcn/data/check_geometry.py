@@ -29,6 +29,7 @@ def check_geometry(store: ClipStore, facts: Facts) -> Iterator[Finding]:
     yield from _layout(store, facts)
     yield from _directions(store, facts)
     if store.channels == "xyz":
+        yield from _uneven(store, facts)
         yield from _sides(store, facts)
         yield from _units_in_space(store, facts)
         yield from _sizes(store, facts)
@@ -75,6 +76,10 @@ def _layout(store: ClipStore, facts: Facts) -> Iterator[Finding]:
             "tree.",
             "Are the joints in another order than in the layout? Look at a clip (graphs.draw) before training.",
         )
+
+
+def _uneven(store: ClipStore, facts: Facts) -> Iterator[Finding]:
+    skeleton = store.skeleton
     bones = np.array([np.nan if not len(kept) else np.median(kept) for kept in _columns(facts.bones)])
     for left, right in skeleton.mirror:
         pair = sorted((bones[left], bones[right]))

@@ -1,6 +1,7 @@
 """`data check`: quiet on clean clips, and one plain warning for each thing that hurts."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def check(folder, clips, skeleton="ntu25", splits=SPLITS, names=ACTIONS, channel
 
 
 def scaled(*factors):
-    return lambda x: x * np.float32(factors)
+    return lambda x: x * np.array(factors, np.float32)
 
 
 # ------------------------------------------------------------------------------------------------ no false alarm
@@ -217,18 +218,18 @@ def exchange_sides(x):
 
 
 SOLID = {
-    "missing joints": (lose(3, 0.8), "1 joint is missing more often than seen: head (7", {}),
-    "upright": (lambda x: x[..., [0, 2, 1]] * np.float32([1, 1, -1]), "stand along -z", {}),
-    "left and right": (exchange_sides, "the left side is on the right in", {}),
-    "units": (scaled(1000, 1000, 1000), "millimetres", {}),
-    "flat clips": (scaled(1, 1, 0), "z is the same everywhere", {}),
+    "missing joints": (lose(3, 0.8), "1 joint is missing more often than seen: head (7"),
+    "upright": (lambda x: x[..., [0, 2, 1]] * np.array([1, 1, -1], np.float32), "stand along -z"),
+    "left and right": (exchange_sides, "the left side is on the right in"),
+    "units": (scaled(1000, 1000, 1000), "millimetres"),
+    "flat clips": (scaled(1, 1, 0), "z is the same everywhere"),
 }
 
 
 @pytest.mark.parametrize("kind", SOLID)
 def test_coordinates_in_space(tmp_path, solid, kind):
-    edit, text, options = SOLID[kind]
-    found = check(tmp_path, change(solid, edit, **options))
+    edit, text = SOLID[kind]
+    found = check(tmp_path, change(solid, edit))
     assert kind in found and text in found[kind].text, found
     assert len(found) == 1 or kind == "flat clips"
 
@@ -258,7 +259,7 @@ def test_joints_in_no_order_at_all(tmp_path, solid):
     assert "layout" in found
 
 
-FLAT = {
+FLAT: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "units": (scaled(1 / 1920, 1 / 1080, 1), "shares of the image", {}),
     "image size": (scaled(1, 1, 1), "not known for 48 clips", {"image_shape": None}),
     "outside the image": (scaled(1, 1, 1), "lie outside their image", {"image_shape": (300, 300)}),
@@ -289,7 +290,8 @@ def test_the_command_prints_and_draws(tmp_path, solid, capsys):
     assert (tmp_path / "out" / "check.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "out" / "check.txt").read_text() in out
     assert main(["data", "check", str(tmp_path / "store")]) == 0
-    assert (tmp_path / "store" / "check.png").is_file() and ClipStore.open(tmp_path / "store").verify() is None
+    assert (tmp_path / "store" / "check.png").is_file()
+    ClipStore.open(tmp_path / "store").verify()
     assert json.loads((tmp_path / "store" / "store.json").read_text())["clips"] == 48
 
 
