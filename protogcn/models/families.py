@@ -70,7 +70,7 @@ def detect(state_dict: Mapping[str, Tensor], model: str | None = None) -> Detect
     topologies, joints, _ = shapes(kept, 3)
     entry = shapes(family.entry)
     in_channels = entry[1] // topologies if name == "msg3d" else entry[1]
-    options, notes = _layers(family, shapes) if family.block else ({"base_channels": entry[0]}, [])
+    options, notes = _layers(family, shapes)
     match name:
         case "protogcn" | "dgstgcn":
             options["num_topologies"] = topologies
@@ -78,6 +78,8 @@ def detect(state_dict: Mapping[str, Tensor], model: str | None = None) -> Detect
                 options["num_prototypes"] = shapes(PROTOTYPES, 2)[0]
         case "infogcn":
             options["num_heads"] = topologies
+        case "msg3d":
+            options |= _scales(shapes, topologies)
         case "stgcn" | "stgcnpp":
             options["adaptive"] = "importance" if f"{FIRST_GRAPH}PA" in state else "init"
             options["graph_residual"] = f"{FIRST_GRAPH}down.0.weight" in state
@@ -190,13 +192,23 @@ def _layers(family: Family, shapes: _Shapes) -> tuple[dict[str, Any], list[str]]
                 f"this looks like {shapes.name}, but block {index + 1} goes from {widths[index - 1]} to "
                 f"{widths[index]} channels; a block keeps them or doubles them"
             )
-        if f"{names[index].rsplit('.', 3)[0]}.residual.conv.weight" in shapes.state:
+        if family.residual.format(family.first + index) in shapes.state:
             slower.append(index + 1)
     notes = []
     if wider:
         notes.append(f"blocks that double the channels ({_listed(wider)}) halve the frame rate")
     options = {"base_channels": widths[0], "num_blocks": count, "widen_at": wider, "downsample_at": slower}
     return options, notes
+
+
+def _scales(shapes: _Shapes, num_scales: int) -> dict[str, Any]:
+    """The scales and windows of MS-G3D."""
+    branch = "backbone.gcn3d1.gcn3d.{}"
+    windows: list[int] = []
+    while (entry := f"{branch.format(len(windows))}.out_conv.weight") in shapes.state:
+        windows.append(shapes(entry, 5)[3])
+    graph = shapes(f"{branch.format(0)}.gcn3d.1.PA", 3)
+    return {"num_scales": num_scales, "num_window_scales": graph[0], "windows": windows}
 
 
 def _layouts(family: Family, state: Mapping[str, Tensor], joints: int) -> tuple[str, ...]:

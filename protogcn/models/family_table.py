@@ -19,7 +19,8 @@ class Family:
         lacks: an entry that they lack, and a related family has.
         topology: a learned topology (K, V, V); where it is absent, ``fixed`` has its shape.
         entry: a convolution or linear map over the channels of the clip.
-        block: a block by its number, with the batch norm of its graph unit; empty where there are no blocks.
+        block: a batch norm over the output channels of a block, by the number of the block.
+        residual: a convolution that a block has where it changes channels or frame rate.
         first: number of the first block.
         norm: batch norm of the input.
         by_person: whether that has channels of its own for each person.
@@ -32,7 +33,8 @@ class Family:
     topology: str
     entry: str
     layouts: Mapping[int, tuple[str, ...]]
-    block: str = ""
+    block: str = "backbone.gcn.{}.gcn.bn.weight"
+    residual: str = "backbone.gcn.{}.residual.conv.weight"
     first: int = 0
     lacks: str = ""
     norm: str = "backbone.data_bn.weight"
@@ -45,16 +47,14 @@ FIRST_GRAPH = "backbone.gcn.0.gcn."
 PROTOTYPES = "backbone.prn.query_matrix.weight"
 _G = FIRST_GRAPH
 _BRANCHES = "backbone.gcn.0.tcn.branches.0.0.weight"
-_PYSKL_BLOCK = "backbone.gcn.{}.gcn.bn.weight"
 FAMILIES: dict[str, Family] = {
-    "protogcn": Family((_G + "beta", PROTOTYPES), _G + "A", _G + "pre.0.weight", _PROTOGCN, _PYSKL_BLOCK),
-    "dgstgcn": Family((_G + "beta",), _G + "A", _G + "pre.0.weight", _PYSKL, _PYSKL_BLOCK, lacks=PROTOTYPES),
+    "protogcn": Family((_G + "beta", PROTOTYPES), _G + "A", _G + "pre.0.weight", _PROTOGCN),
+    "dgstgcn": Family((_G + "beta",), _G + "A", _G + "pre.0.weight", _PYSKL, lacks=PROTOTYPES),
     "stgcn": Family(
         (_G + "conv.weight",),
         _G + "PA",
         _G + "conv.weight",
         _PYSKL,
-        _PYSKL_BLOCK,
         lacks=_BRANCHES,
         fixed=(_G + "A", "stgcn_spatial"),
     ),
@@ -63,7 +63,6 @@ FAMILIES: dict[str, Family] = {
         _G + "PA",
         _G + "conv.weight",
         _PYSKL,
-        _PYSKL_BLOCK,
         fixed=(_G + "A", "spatial"),
     ),
     "aagcn": Family(
@@ -71,7 +70,6 @@ FAMILIES: dict[str, Family] = {
         _G + "A",
         _G + "conv_d.0.weight",
         _PYSKL,
-        _PYSKL_BLOCK,
         by_person=True,
         fixed=("backbone.A", "spatial"),
     ),
@@ -81,6 +79,7 @@ FAMILIES: dict[str, Family] = {
         "backbone.net.0.gcn1.convs.0.conv3.weight",
         _PYSKL,
         "backbone.net.{}.gcn1.bn.weight",
+        "backbone.net.{}.residual.conv.weight",
         by_person=True,
         fixed=("backbone.A", "spatial"),
     ),
@@ -90,6 +89,7 @@ FAMILIES: dict[str, Family] = {
         "l1.gcn1.convs.0.conv3.weight",
         _CTRGCN,
         "l{}.gcn1.bn.weight",
+        "l{}.residual.conv.weight",
         first=1,
         norm="data_bn.weight",
         by_person=True,
@@ -101,6 +101,7 @@ FAMILIES: dict[str, Family] = {
         "to_joint_embedding.weight",
         _INFOGCN,
         "l{}.agcn.bn.weight",
+        "l{}.residual.conv.weight",
         first=1,
         norm="data_bn.weight",
         by_person=True,
@@ -111,6 +112,9 @@ FAMILIES: dict[str, Family] = {
         "backbone.sgcn1.0.PA",
         "backbone.sgcn1.0.mlp.layers.0.weight",
         _PYSKL,
+        "backbone.gcn3d{}.gcn3d.0.out_bn.weight",
+        "backbone.sgcn{}.1.residual.conv.weight",
+        first=1,
         by_person=True,
         fixed=("backbone.A", "binary_adj"),
     ),

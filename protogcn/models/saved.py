@@ -1,6 +1,7 @@
 """Own checkpoints: one file of weights and a description, from which the network is built again."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ __all__ = ["MODEL_FILE", "find_model_file", "load_model", "read_description", "s
 
 _FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 # Beyond every network of this library: what a file from outside may ask a builder for.
-_LARGEST, _LONGEST = 1_000_000, 1_000
+_LARGEST, _LONGEST = 10_000, 1_000
+_FACTORIES = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)
 # What the options of a damaged or hostile file can make a builder raise.
 _UNBUILDABLE = (RuntimeError, TypeError, ArithmeticError, LookupError, AttributeError, MemoryError)
 
@@ -88,8 +90,7 @@ def save_model(
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     description = dataclasses.replace(known, **changes, version=__version__)
     tensors, shared = _state(model)
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    if differs := _differences(_blueprint(description, len(shapes)), shapes):
+    if differs := _differences(_build(description).state_dict(), model.state_dict()):
         raise ValueError(
             f"the model is no longer what create_model({description.model!r}) built ({differs}), so that it could not "
             "be loaded; register a model of your own that builds it"
@@ -122,10 +123,9 @@ def load_model(path: str | Path, *, module: str | None = None) -> SkeletonClassi
             import_models(module)
         _check_known(description, path)
         tensors = read_tensors(file, header)
-        shapes = {name: tuple(value.shape) for name, value in tensors.items()}
-        if differs := _differences(_blueprint(description, len(tensors)), shapes):
+        model = _build_bounded(description, tensors)
+        if differs := _differences(model.state_dict(), tensors):
             raise ValueError(f"its weights are not those of the network that it describes ({differs})")
-        model = _build(description)
         _fill(model, tensors, header["shared"])
     model.description = description
     return model.eval()
@@ -178,38 +178,40 @@ def _check_known(description: ModelDescription, path: Path) -> None:
 
 
 class _Bounded(TorchFunctionMode):
-    """Ends the building of a network that would have far more parts than a file has weights."""
+    """Ends the building of a network as soon as it becomes far larger than the weights of its file."""
 
-    def __init__(self, entries: int) -> None:
+    def __init__(self, numbers: int, entries: int) -> None:
         super().__init__()
-        self.left = 10_000 + 100 * entries
+        self.numbers, self.calls = 10_000_000 + 8 * numbers, 10_000 + 100 * entries
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        self.left -= 1
-        if self.left < 0:
+        if func in _FACTORIES:
+            size = args[0] if args and isinstance(args[0], list | tuple) else args
+            self.numbers -= math.prod(each for each in size if isinstance(each, int))
+        self.calls -= 1
+        if self.numbers < 0 or self.calls < 0:
             raise ValueError("its options describe a network far larger than its weights")
         return func(*args, **(kwargs or {}))
 
 
-def _blueprint(description: ModelDescription, entries: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the state of the network that is described."""
-    # A model of one's own is trusted by whoever named it, and need not know how to be built without memory.
+def _build_bounded(description: ModelDescription, tensors: Mapping[str, Tensor]) -> SkeletonClassifier:
+    """The network that a file describes, as long as it is about as large as the weights of the file."""
+    # A model of one's own is trusted by whoever named its file.
     if not is_shipped(description.model):
-        return {name: tuple(value.shape) for name, value in _build(description).state_dict().items()}
+        return _build(description)
     for name, value in description.options.items():
         listed = value if isinstance(value, list) else [value]
         if len(listed) > _LONGEST or any(isinstance(each, int) and abs(each) > _LARGEST for each in listed):
             raise ValueError(f"its option {name} is far beyond every network of this library")
-    with _Bounded(entries):
-        state = _build(description, "meta").state_dict()
-    return {name: tuple(value.shape) for name, value in state.items()}
+    with _Bounded(sum(value.numel() for value in tensors.values()), len(tensors)):
+        return _build(description)
 
 
-def _build(description: ModelDescription, device: str = "cpu") -> SkeletonClassifier:
+def _build(description: ModelDescription) -> SkeletonClassifier:
     try:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             return create_model(
                 description.model,
                 skeleton=description.skeleton,
@@ -239,13 +241,13 @@ def _state(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, shared
 
 
-def _differences(expected: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]]) -> str:
+def _differences(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> str:
     found = [f"{name!r} is missing" for name in sorted(expected.keys() - got.keys())]
     found += [f"{name!r} is not known to it" for name in sorted(got.keys() - expected.keys())]
     found += [
-        f"{name!r} is {got[name]} instead of {shape}"
-        for name, shape in expected.items()
-        if name in got and got[name] != shape
+        f"{name!r} is {tuple(got[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in expected.items()
+        if name in got and got[name].shape != value.shape
     ]
     return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.data.dataset import ClipDataset
+from protogcn.data.pipeline import Pipeline, build_pipeline
 from protogcn.data.store import ClipStore
 from protogcn.models import ModelDescription, SkeletonClassifier, save_model
 from protogcn.training.loaders import split_names
@@ -83,6 +84,20 @@ def recipe_of(description: ModelDescription, store: str, split: str = "", origin
         "evaluation": {"average": said.get("average", "probabilities")},
     }
     return parse_recipe(content, origin)
+
+
+def pipeline_of(description: ModelDescription, mode: str = "test") -> Pipeline:
+    """What turns a clip into the input of a saved model, as in its training.
+
+    ``pipeline(clip, None)`` takes a :class:`protogcn.data.store.Clip` and gives (test clips, M, T, V, C), which the
+    model takes as a batch; the logits of several test clips are averaged.
+
+    Raises:
+        ValueError: the model does not say how its clips were prepared, or says it wrongly.
+    """
+    recipe = recipe_of(description, store="")
+    channels = str(description.evaluation.get("channels", "xyz"))
+    return build_pipeline(recipe.pipeline, description.skeleton, recipe.stream, mode, channels=channels)
 
 
 def check_classes(description: ModelDescription, store: ClipStore, origin: str | Path) -> None:

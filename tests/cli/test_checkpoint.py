@@ -15,6 +15,7 @@ from protogcn.data.synthetic import write_synthetic
 from protogcn.evaluation.scores import load_scores
 from protogcn.models import create_model, load_model, registry, save_model
 from protogcn.models.saved import read_description
+from protogcn.training.model_facts import pipeline_of
 
 WIDTHS = {"base_channels": 8, "num_blocks": 2, "widen_at": [2], "downsample_at": [2]}
 
@@ -78,6 +79,17 @@ def test_a_saved_model_is_tested_from_its_file_alone(folder, tmp_path, tiny_stor
     assert tested["top1_interval"] == metrics["top1_interval"] and (out / "confusion.png").is_file()
     assert main(["test", str(model), "--store", str(tiny_store), "--split", "xsub_train", "--out", str(out)]) == 0
     assert len(load_scores(out / "scores_test.npz").ids) == 30
+
+
+def test_a_saved_model_brings_its_pipeline(folder, tiny_store):
+    model, store = load_model(folder), ClipStore.open(tiny_store)
+    pipeline = pipeline_of(model.description)
+    expected = load_scores(folder / "scores_test.npz")
+    for row in store.split("xsub_test")[:3]:
+        clips = torch.as_tensor(pipeline(store[row], np.random.default_rng(0)))
+        with torch.no_grad():
+            scores = model(clips).softmax(1).mean(0)
+        np.testing.assert_allclose(scores, expected.scores[list(expected.ids).index(store.ids[row])], atol=1e-6)
 
 
 def test_a_run_without_checkpoints_is_tested_by_its_model(folder, tmp_path, tiny_store, capsys):
