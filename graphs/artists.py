@@ -25,7 +25,7 @@ STREAM_TITLES = {
     "bm": "bone motion",
     "km": "K-bone motion",
 }
-_LINK_COLOURS = ((0.07, 0.27, 0.56), (0.85, 0.33, 0.10))
+_LINK_COLOURS = {"plain": (0.07, 0.27, 0.56), "positive": (0.65, 0.06, 0.14), "negative": (0.10, 0.36, 0.63)}
 _PART_COLOURS = ("#e8622a", "#1f6fd1", "#17a398", "#8a5bd6", "#d9a514")
 _HEADS = ("head", "nose")
 
@@ -228,14 +228,14 @@ class StreamPanel:
         self.arrows.append(arrows)
 
 
-def draw_link(ax: Any, tail: np.ndarray, head: np.ndarray, strength: float) -> None:
+def draw_link(ax: Any, tail: np.ndarray, head: np.ndarray, strength: float, signed: bool) -> None:
     """A bent arrow between two joints; ``strength`` from -1 to 1 decides colour and width."""
     from matplotlib.patches import FancyArrowPatch
 
     if not np.isfinite([tail, head]).all():
         return
     share = min(abs(strength), 1.0)
-    colour = np.array(_LINK_COLOURS[int(strength < 0)])
+    colour = np.array(_LINK_COLOURS["plain" if not signed else "negative" if strength < 0 else "positive"])
     arrow = FancyArrowPatch(
         tuple(tail),
         tuple(head),

@@ -168,8 +168,8 @@ def draw_links(
     """The strongest links of a topology, or of several, as arrows over a body.
 
     An arrow goes from the joint that is read (the row) to the joint that listens (the column); the larger its entry
-    beside the largest of the same map, the wider and darker it is. Negative entries are orange. The links of a joint to
-    itself are left out.
+    beside the largest of the same map, the wider and darker it is. Where there are negative entries, they are blue and
+    the others red, as in `draw_topology`. The links of a joint to itself are left out.
 
     Args:
         topology: (V, V) or (K, V, V), numpy or torch; a panel for each of the K.
@@ -195,7 +195,7 @@ def draw_links(
     frames = view.points.shape[1]
     if not -frames <= frame < frames:
         raise ValueError(f"the clip has frames 0..{frames - 1}, got frame {frame}")
-    points, view = view.points[0, frame], view.around([frame])
+    points, view, signed = view.points[0, frame], view.around([frame]), bool((maps < 0).any())
     columns = min(len(maps), 4)
     rows = -(-len(maps) // columns)
     width, height = view.high - view.low
@@ -213,7 +213,8 @@ def draw_links(
         strongest = np.argsort(-np.abs(strength), axis=None)[:count]
         for cell in strongest[::-1]:
             read, listens = divmod(int(cell), len(points))
-            draw_link(ax, points[read], points[listens], strength[read, listens] / (np.abs(strength).max() or 1))
+            share = strength[read, listens] / (np.abs(strength).max() or 1)
+            draw_link(ax, points[read], points[listens], share, signed)
         ax.scatter(*points.T, s=26, c=joint_colours(skeleton), edgecolors="white", linewidths=0.7, zorder=6)
         if titles:
             ax.set_title(titles[k], color=INK, fontsize=10)
