@@ -66,6 +66,7 @@ def _skeletons(args: argparse.Namespace, rest: list[str]) -> int:
 
 def _benchmarks(args: argparse.Namespace, rest: list[str]) -> int:
     from protogcn.data.benchmarks import get_benchmark, list_benchmarks
+    from protogcn.data.repeated import REPEATED
     from protogcn.evaluation.report import format_columns
 
     if args.name:
@@ -73,7 +74,10 @@ def _benchmarks(args: argparse.Namespace, rest: list[str]) -> int:
         pairs = [f"{train} / {test}" for train, test in known.splits]
         folds = f"{pairs[0]} to {pairs[-1]} ({len(pairs)} folds)" if len(pairs) > 1 else pairs[0]
         print(f"{known.name}: {known.title}, {known.num_classes} classes, {known.skeleton}, splits {folds}")
-        print(f"data: {known.source}\ncite: {known.citation}\n")
+        print(f"data: {known.source}\ncite: {known.citation}")
+        if known.name in REPEATED:
+            print(f"note: {REPEATED[known.name].note.replace('*', '')}")
+        print()
         for model, numbers in known.published.items():
             figures = "  ".join(f"{key} {value:.2f}" for key, value in numbers.items())
             print(f"{model}: {figures}   [{known.published_sources[model]}]")

@@ -6,8 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from graphs.streams import STREAMS
 from protogcn.data.benchmarks import get_benchmark
+from protogcn.data.repeated import Repeated
 from protogcn.evaluation.report import Row, format_p
 from protogcn.evaluation.stream_table import StreamTable
 from protogcn.training.finished import Run
@@ -26,9 +30,10 @@ def split_line(finished: Sequence[Run]) -> str:
     return "; ".join(_grouped(finished, describe)) + "."
 
 
-def singles_table(finished: Sequence[Run], rows: dict[str, Row]) -> str:
-    """One line per stream and seed; ``rows`` are those of the fused table, which pool folds."""
-    header = ["stream", "seed", "top-1", "folds", "95 % interval", "top-5", "mean class"]
+def singles_table(finished: Sequence[Run], table: StreamTable | None, repeated: Repeated | None) -> str:
+    """One line per stream and seed; the fused table pools folds and knows the clips behind each figure."""
+    rows = {row.name: row for row in table.rows} if table else {}
+    header = ["stream", "seed", "top-1", "folds", "95 % interval", "top-5", "mean class", "unseen"]
     header += ["published", "epochs", "training"]
     groups: dict[str, list[dict[str, Any]]] = {}
     for run in finished:
@@ -45,6 +50,7 @@ def singles_table(finished: Sequence[Run], rows: dict[str, Row]) -> str:
             accuracies = [_percent(first["top1"]), "", interval, top5, _percent(first["mean_class"])]
         else:
             accuracies = [""] * 5
+        unseen = _unseen(row, table.scores.parts[name].ids, repeated) if row and table else ""
         # An older or hand-made file may lack what is not a result.
         found = [each.get("training_seconds") for each in members]
         seconds = [each for each in found if isinstance(each, int | float)]
@@ -53,6 +59,7 @@ def singles_table(finished: Sequence[Run], rows: dict[str, Row]) -> str:
                 str(first.get("stream", name)),
                 str(first.get("seed", "")),
                 *accuracies,
+                unseen,
                 _published_cell(row),
                 str(first.get("epochs", "")),
                 f"{sum(seconds) / 60:.1f} min" if len(seconds) == len(members) else "",
@@ -70,7 +77,12 @@ def _accuracies(row: Row) -> list[str]:
     return [_percent(top1), folds, interval, _percent(metrics.top5), _percent(metrics.mean_class)]
 
 
-def fusion_parts(table: StreamTable) -> list[str]:
+def _unseen(row: Row, ids: NDArray[np.str_], repeated: Repeated | None) -> str:
+    """Top-1 on the clips that the training split does not hold as well; empty where none is known to be in both."""
+    return _percent(float(row.metrics.correct[repeated.unseen(ids)].mean())) if repeated else ""
+
+
+def fusion_parts(table: StreamTable, repeated: Repeated | None) -> list[str]:
     """The fusions of one model, and sentences that compare them."""
     lines = []
     for row in table.rows:
@@ -84,6 +96,7 @@ def fusion_parts(table: StreamTable) -> list[str]:
                     folds,
                     interval,
                     mean_class,
+                    _unseen(row, row.fusion.scores.ids, repeated),
                     _published_cell(row),
                     f"{100 * row.fusion.gain:+.2f}",
                     format_p(row.fusion.mcnemar.p_mid),
@@ -91,7 +104,8 @@ def fusion_parts(table: StreamTable) -> list[str]:
             )
     if not lines:
         return ["No fusion yet: it takes at least the streams j and b."]
-    header = ["fusion", "weights", "top-1", "folds", "95 % interval", "mean class", "published", "over best", "p"]
+    header = ["fusion", "weights", "top-1", "folds", "95 % interval", "mean class", "unseen"]
+    header += ["published", "over best", "p"]
     parts = [f"Fused by {table.rule}:", _markdown(header, lines)]
     return [*parts, *(f"{line}." for line in table.comparisons)]
 

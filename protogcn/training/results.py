@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from protogcn.data.benchmarks import get_benchmark, list_benchmarks
+from protogcn.data.repeated import REPEATED
 from protogcn.evaluation.stream_table import OwnBenchmark, PublishedBenchmark, StreamTable, read_table
 from protogcn.training.finished import Run, read_run
 from protogcn.training.result_tables import (
@@ -63,6 +64,8 @@ def _benchmark(name: str, models: dict[str, list[Run]], runs: Path) -> list[str]
         members = sorted(models[model], key=lambda run: run.order)
         details += [f"### {model}", *_model(known, model, members, runs, tables)]
     parts = [f"## {known.title}"]
+    if name in REPEATED:
+        parts.append(f"{REPEATED[name].note} Figures under *unseen* leave those clips out.")
     if overview := overview_table(tables):
         parts += ["Top-1 of all models; details, intervals and passes of each are below.", overview]
     parts += details
@@ -88,9 +91,9 @@ def _model(
             tables[name] = table
         except ValueError as error:
             problem = str(error)
-        rows = {row.name: row for row in table.rows} if table else {}
-        parts += [split_line(finished), singles_table(finished, rows)]
-        parts += fusion_parts(table) if table else []
+        repeated = REPEATED.get(benchmark.name)
+        parts += [split_line(finished), singles_table(finished, table, repeated)]
+        parts += fusion_parts(table, repeated) if table else []
         for text in [problem] if problem else table.problems if table else []:
             parts.append(f"Left out of the fusions: {portable(text)}")
         parts += circumstances(finished)

@@ -5,6 +5,7 @@ import pytest
 
 from protogcn.data.benchmarks import get_benchmark
 from protogcn.data.prepare import describe, prepare
+from protogcn.data.repeated import REPEATED
 
 FILES = {
     "nw_ucla": "nw_ucla",
@@ -149,3 +150,12 @@ def test_sbu_folds_are_those_of_the_file(converted, shared_data):
     first = joints[0, 1, 0].astype(np.float64)
     expected = np.array([1.28 - 2.56 * first[0], 0.96 - 1.92 * first[1], 1.28 * first[2]])
     np.testing.assert_allclose(store[0].keypoints[1, 0, 0], expected, rtol=1e-6)
+
+
+def test_the_repeated_clips_of_nw_ucla_are_those_that_are_named(converted):
+    store = converted("nw_ucla")
+    training = {store[row].keypoints.tobytes() for row in store.split("train")}
+    test = store.split("test")
+    new = [store[row].keypoints.tobytes() not in training for row in test]
+    assert REPEATED["nw_ucla"].unseen([store.ids[row] for row in test]).tolist() == new
+    assert new.count(False) == 95

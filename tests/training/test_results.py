@@ -204,6 +204,23 @@ def test_folds_are_one_line_with_their_mean(tmp_path):
     assert "folds" in fused[0] and len(fused[2][fused[0].index("folds")].split()) == 3
 
 
+def test_clips_that_training_has_seen_are_left_out_beside(tmp_path):
+    folders = [write_run(tmp_path / "runs", stream) for stream in ("j", "b")]
+    parts = [load_scores(folder / "scores_test.npz") for folder in folders]
+    ids = np.array([f"a{2 if i < 50 else 4:02}_s01_e{i:02}_v03" for i in range(120)])
+    for folder, part in zip(folders, parts, strict=True):
+        save_scores(folder / "scores_test.npz", dataclasses.replace(part, ids=ids))
+    page = write_results_page(tmp_path / "runs", tmp_path / "RESULTS.md").read_text()
+    header, _, *rows = table_below(page, "### protogcn")
+    for part, row in zip(parts, rows, strict=True):
+        correct = part.scores.argmax(1) == part.labels
+        assert row[header.index("unseen")] == f"{100 * correct[50:].mean():.2f}" != f"{100 * correct.mean():.2f}"
+    assert "byte for byte" in page and "unseen" in table_below(page, "Fused by")[0]
+    other = dataclasses.replace(RECIPE, benchmark="utd_mhad")
+    write_run(tmp_path / "other", "j", recipe=other)
+    assert "unseen" not in write_results_page(tmp_path / "other", tmp_path / "OTHER.md").read_text()
+
+
 def test_several_models_stand_side_by_side(tmp_path):
     root = tmp_path / "runs"
     for name in ("protogcn", "ctrgcn"):
