@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from protogcn.evaluation.scores import KINDS, check_choice
 
-__all__ = ["PRESETS", "RULES", "Preset", "get_preset"]
+__all__ = ["PRESETS", "RULES", "Preset", "get_preset", "preset_of"]
 
 RULES = KINDS
 
@@ -41,3 +41,8 @@ def get_preset(name: str) -> Preset:
     """
     check_choice(name, tuple(PRESETS), "preset")
     return PRESETS[name]
+
+
+def preset_of(model: str) -> Preset:
+    """How the authors of a model fuse; models without a preset of their own fuse as ProtoGCN and PYSKL do."""
+    return PRESETS.get(model, PRESETS["protogcn"])

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from protogcn.evaluation.ensemble import PRESETS, RULES, get_preset
+from protogcn.evaluation.ensemble import RULES, get_preset
+from protogcn.evaluation.presets import preset_of
 from protogcn.evaluation.evidence import Fitting
 from protogcn.evaluation.metrics import evaluate
 from protogcn.evaluation.published import OwnBenchmark, PublishedBenchmark, find_model, with_published
@@ -107,7 +108,7 @@ def read_table(
         ValueError: an unknown preset, rule or model to compare with, or scores that do not fit together.
     """
     model = model or runs.name
-    chosen = get_preset(preset or (model if model in PRESETS else "protogcn"))
+    chosen = get_preset(preset) if preset else preset_of(model)
     rule = rule or chosen.rule
     check_choice(rule, RULES, "fusion rule")
     by_stream = dict(zip(STREAMS, chosen.weights(STREAMS), strict=True)) | dict(weights or {})

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphs.streams import check_stream
-from protogcn.evaluation.ensemble import fuse, get_preset
+from protogcn.evaluation.ensemble import fuse
+from protogcn.evaluation.presets import preset_of
 from protogcn.evaluation.scores import ScoreFile, load_scores
 from protogcn.training.recipe import Recipe
 from protogcn.training.run_folder import SCORES, count_folds, is_finished
@@ -74,7 +75,7 @@ def summary(folders: Sequence[Path], recipes: Sequence[Recipe]) -> str:
         lines += [_line(stream, statistics.mean(values), folds[2:]) for stream, values in singles.items()]
     # A fold in which a stream is missing cannot be fused, and a mean over the others would be another figure.
     if len(singles) > 1 and all(len(members) == len(singles) for members in by_fold.values()):
-        preset = get_preset("protogcn")
+        preset = preset_of(recipes[0].model.name)
         fused = []
         for members in by_fold.values():
             streams, parts = zip(*members, strict=True)
