@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from protogcn.evaluation.ensemble import RULES, get_preset
-from protogcn.evaluation.presets import preset_of
 from protogcn.evaluation.evidence import Fitting
 from protogcn.evaluation.metrics import evaluate
+from protogcn.evaluation.presets import preset_of
 from protogcn.evaluation.published import OwnBenchmark, PublishedBenchmark, find_model, with_published
 from protogcn.evaluation.report import Row, format_table
 from protogcn.evaluation.run_fusions import (
