@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format wheel clean
+.PHONY: help setup demo test lint format wheel scatter clean
 
 help:
 	@echo "make setup   build .venv with everything inside"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make format  put the code into the style that lint expects"
 	@echo "make wheel   build an installable wheel into dist/"
+	@echo "make scatter build torch-scatter, which PyTorch Geometric uses where it is there (minutes)"
 	@echo "make clean   remove .venv, build results and caches; data, runs and the demo stay"
 
 setup: $(STAMP)
@@ -51,6 +52,10 @@ format: $(STAMP)
 
 wheel: $(STAMP)
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+# Its build imports torch, so it must see the one inside, and no other package may depend on it.
+scatter: $(STAMP)
+	@MAX_JOBS=$(JOBS) $(INSTALL) --no-build-isolation --no-deps torch-scatter
 
 clean:
 	rm -rf $(VENV) build dist protogcn.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ from protogcn.models.base import CONV, PersonInputNorm, conv1x1, joined
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.layers.static import SpatialUnit
-from protogcn.models.layers.temporal import PlainTemporal
+from protogcn.models.layers.temporal import PlainTemporal, later_dropout
 from protogcn.models.registry import register_model
 
 
@@ -167,8 +167,7 @@ def aagcn(
 
     def make_block(stage: Stage, first: bool) -> GraphBlock:
         graph = AdaptiveTopologyConv(stage.in_channels, stage.out_channels, topology)
-        drop = 0.0 if first else temporal_dropout
-        temporal = PlainTemporal(stage.out_channels, stage.stride, dropout=drop)
+        temporal = PlainTemporal(stage.out_channels, stage.stride, dropout=later_dropout(temporal_dropout, first))
         _initialise(temporal.conv, stage.out_channels * temporal.conv.kernel_size[0])
         return GraphBlock(graph, temporal, stage, residual=not first)
 

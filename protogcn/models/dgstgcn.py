@@ -7,7 +7,7 @@ from protogcn.models.base import InputNorm
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.graph import DynamicTopologyConv, check_dynamic_width
 from protogcn.models.layers.stages import Stage, plan_stages
-from protogcn.models.layers.temporal import MultiBranchTemporal
+from protogcn.models.layers.temporal import MultiBranchTemporal, later_dropout
 from protogcn.models.options import check_counts
 from protogcn.models.registry import register_model
 
@@ -47,8 +47,9 @@ def dgstgcn(
 
     def make_block(stage: Stage, first: bool) -> GraphBlock:
         graph = DynamicTopologyConv(stage.in_channels, stage.out_channels, joints, num_topologies)
-        drop = 0.0 if first else temporal_dropout
-        temporal = MultiBranchTemporal(stage.out_channels, joints, stage.stride, dropout=drop)
+        temporal = MultiBranchTemporal(
+            stage.out_channels, joints, stage.stride, dropout=later_dropout(temporal_dropout, first)
+        )
         return GraphBlock(graph, temporal, stage, residual=not first)
 
     norm = InputNorm(joints, in_channels)

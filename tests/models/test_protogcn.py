@@ -1,9 +1,8 @@
 """ProtoGCN against the reference numbers: outputs, loss terms, gradients, one optimiser step."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
+from block_goldens import Watch
 from gcn_goldens import Golden, assert_matches, check_training
 from torch import Tensor, nn
 
@@ -34,27 +33,6 @@ def built(golden: Golden) -> ProtoGCN:
     model.class_memory.memory.copy_(golden.class_memory(tuple(model.class_memory.memory.shape)))
     model.reconstruction.dropout.p = 0.0
     return model.eval()
-
-
-class Watch:
-    """Keeps what enters and leaves modules, as "<name> in" and "<name> out", while the context lasts."""
-
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
-        self.seen: dict[str, Tensor] = {}
-        self._handles = [module.register_forward_hook(self._keep(name)) for name, module in modules.items()]
-
-    def _keep(self, name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            self.seen |= {f"{name} in": inputs[0], f"{name} out": output}
-
-        return keep
-
-    def __enter__(self) -> dict[str, Tensor]:
-        return self.seen
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
 
 
 @pytest.fixture(scope="module")

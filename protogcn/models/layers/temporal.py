@@ -102,3 +102,14 @@ class PlainTemporal(nn.Module):
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official entries of this unit."""
         return joined(f"{own}.conv", f"{official}.conv", CONV) | joined(f"{own}.norm", f"{official}.bn", NORM)
+
+
+def later_dropout(temporal_dropout: float, first: bool) -> float:
+    """Dropout of a temporal unit: none in the first block, as in the recipe of ST-GCN.
+
+    Raises:
+        ValueError: it does not lie in [0, 1).
+    """
+    if not 0 <= temporal_dropout < 1:
+        raise ValueError(f"temporal_dropout must lie in [0, 1), got {temporal_dropout}")
+    return 0.0 if first else temporal_dropout
