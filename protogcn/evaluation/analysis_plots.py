@@ -69,6 +69,8 @@ def plot_contributions(analysis: Analysis, path: str | Path) -> Path:
 
 def plot_diversity(analysis: Analysis, path: str | Path) -> Path:
     """Heat maps of disagreement, Q and error correlation of all pairs."""
+    from matplotlib import colormaps
+
     measured = analysis.diversity
     count = len(measured.names)
     side = 1.5 + max(1.9, (0.42 if count <= _MOST_NUMBERS else 0.28) * count)
@@ -82,8 +84,9 @@ def plot_diversity(analysis: Analysis, path: str | Path) -> Path:
     for axes, (title, values, colours, low, high, form) in zip(grid, panels, strict=True):
         shown = np.where(np.eye(count, dtype=bool), np.nan, values)
         top = high if high is not None else max(float(np.nanmax(shown)), 1e-9)
-        image = axes.imshow(shown, cmap=colours, vmin=min(low, float(np.nanmin(np.append(shown, low)))), vmax=top)
-        image.cmap.set_bad("#eeeeee")
+        palette = colormaps[colours].with_extremes(bad="#eeeeee")
+        low = min(low, float(np.nanmin(np.append(shown, low))))
+        image = axes.imshow(shown, cmap=palette, vmin=low, vmax=top)
         axes.set_xticks(range(count), measured.names, rotation=90, fontsize=8)
         axes.set_yticks(range(count), measured.names, fontsize=8)
         axes.set_title(title, loc="left", fontsize=10)

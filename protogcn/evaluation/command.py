@@ -156,10 +156,11 @@ def _fuse_files(args: argparse.Namespace) -> int:
     rows = [Row(name, "stream", metrics) for name, metrics in zip(names, fusion.part_metrics, strict=True)]
     rows.append(Row("fused", "fused", fusion.metrics, fusion))
     notes = _print_fusion(rows, fusion, fitting, evidence, args.seed)
-    print_analyses(analyses)
-    write_out(args, f"Fusion of {len(parts)} score files", rows, notes, analyses)
+    written = write_out(args, f"Fusion of {len(parts)} score files", rows, notes, analyses)
     if args.confusion:
-        print(f"wrote {plot_confusion(fusion.metrics.confusion, args.confusion, fusion.scores.class_names)}")
+        written.append(plot_confusion(fusion.metrics.confusion, args.confusion, fusion.scores.class_names))
+    print_analyses(analyses)
+    print(*(f"wrote {path}" for path in written), sep="\n", end="\n" if written else "")
     return 0
 
 

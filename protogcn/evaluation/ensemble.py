@@ -172,7 +172,7 @@ def fuse(
     each_clip = (len(parts), clips)
     shares, scales = np.broadcast_to(given / given.sum(axis=0), each_clip), np.broadcast_to(scales, each_clip)
     heated = temperatures is not None
-    total = np.empty((clips, classes))
+    total = np.empty((clips, classes), np.float32)
     ranks, predictions = np.empty((2, len(parts) + 1, clips), np.int64)
 
     # One pass over the numbers, all of a block while it is in the cache.

@@ -119,8 +119,9 @@ def print_table(benchmark: PublishedBenchmark, args: argparse.Namespace) -> int:
     if not read.rows:
         return 2
     analyses = read.analyses(fitting, args.subsets) if wanted else []
+    written = write_out(args, f"{benchmark.title}: {', '.join(models)}", read.rows, notes, analyses)
     print_analyses(analyses)
-    write_out(args, f"{benchmark.title}: {', '.join(models)}", read.rows, notes, analyses)
+    print(*(f"wrote {path}" for path in written), sep="\n", end="\n" if written else "")
     return 0
 
 
@@ -149,7 +150,7 @@ def _print_model(benchmark: PublishedBenchmark, model: str, table: StreamTable, 
     if table.rows:
         print(table)
         print("", *table.comparisons, sep="\n")
-        _explain(benchmark, args.compare or model)
+        _explain(benchmark, args.compare or model, any(row.published is not None for row in table.rows))
     for problem in table.problems:
         print(f"\nleft out: {problem}")
     _print_missing(table, benchmark, model, args)
@@ -173,12 +174,12 @@ def _parse_weights(tokens: Sequence[str] | None) -> dict[str, float]:
         raise ValueError(f"weights must be numbers, got {' '.join(tokens)}") from None
 
 
-def _explain(benchmark: PublishedBenchmark, model: str) -> None:
+def _explain(benchmark: PublishedBenchmark, model: str, published: bool) -> None:
     own = find_model(benchmark, model)
-    if own:
+    if own and published:
         unsaid = "; whether its 4 and 6 use motion streams or second seeds is not said" if own == "ProtoGCN" else ""
         print(f"published: {own}{unsaid}.")
-    elif benchmark.published:
+    elif published:
         print(f"published: nothing of {model} on this benchmark; the best of others, who may fuse other streams.")
     print("over best: gain over the best part on the same clips; p: McNemar's test of that gain, mid-p.")
 

@@ -22,8 +22,8 @@ __all__ = [
     "cross_evidence",
     "gather_evidence",
     "held_out_evidence",
+    "optimistic_evidence",
     "stratified_folds",
-    "test_evidence",
 ]
 
 FOLDS = 5
@@ -83,7 +83,7 @@ def gather_evidence(
 ) -> Evidence:
     """The clips to fit on: those of `held_out` where it is given, else the parts' own, crossed unless `on_test`."""
     if on_test:
-        return test_evidence(parts)
+        return optimistic_evidence(parts)
     return held_out_evidence(parts, held_out) if held_out else cross_evidence(parts)
 
 
@@ -125,7 +125,7 @@ def held_out_evidence(parts: Sequence[ScoreFile], held_out: Sequence[ScoreFile],
     return Evidence(tuple(held_out), dealt, False, f"fitted on {len(dealt):,} held-out clips")
 
 
-def test_evidence(parts: Sequence[ScoreFile], folds: int = FOLDS) -> Evidence:
+def optimistic_evidence(parts: Sequence[ScoreFile], folds: int = FOLDS) -> Evidence:
     """The very clips that are fused: an optimistic upper bound, never a result."""
     dealt = stratified_folds(parts[0].labels, parts[0].ids, folds)
     return Evidence(

@@ -1,5 +1,6 @@
 """Everything about one or several fusions in a folder: CSV, Markdown and figures."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -45,12 +46,12 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(rows, folder / "report.csv")
     plot_table(rows, folder / "table.png", title)
-    text = [f"# {title}", *notes[:1], markdown_rows(rows), *(f"{note}." for note in notes[1:]), "![table](table.png)"]
+    text = [f"# {title}", markdown_rows(rows), "\n".join(f"- {note}" for note in notes), "![table](table.png)"]
     for analysis in analyses:
         place = folder if len(analyses) == 1 else folder / _file_name(analysis.name)
         text += _write_analysis(analysis, place, folder, several=len(analyses) > 1)
     page = folder / "report.md"
-    page.write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    page.write_text("\n\n".join(filter(None, text)) + "\n", encoding="utf-8")
     return page
 
 
@@ -73,4 +74,4 @@ def _write_analysis(analysis: Analysis, place: Path, folder: Path, several: bool
 
 
 def _file_name(name: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-+_" else "_" for letter in name).strip("_")
+    return re.sub(r"[^\w+-]+", "_", name).strip("_")

@@ -153,7 +153,7 @@ def read_models(
     for (size, reading), fused in fusions.items():
         run, metrics = next(iter(fused.parts)).partition("/")[2], fused.fusion.metrics
         name = f"{size} {_READINGS[reading]} of each: {' + '.join(models)}"
-        together.append(Row(name, "fused", metrics, fused.fusion, fold_top1=first.fold_top1(run, metrics)))
+        together.append(Row(name, "models", metrics, fused.fusion, fold_top1=first.fold_top1(run, metrics)))
     return ModelsTable(tables, common, together, fusions, _comparisons(tables, fusions))
 
 

@@ -84,27 +84,29 @@ def wants_analysis(args: argparse.Namespace) -> bool:
 
 
 def print_analyses(analyses: Sequence[Analysis]) -> None:
-    """Print all tables of analyses."""
+    """Print all tables of analyses, last: they are long, and their reader may go before their end."""
     for analysis in analyses:
         for section in sections(analysis):
-            print(f"\n{analysis.name}: {section.text()}")
+            print(f"\n{f'{analysis.name}: ' if len(analyses) > 1 else ''}{section.text()}")
 
 
 def write_out(
     args: argparse.Namespace, title: str, rows: Sequence[Row], notes: Sequence[str], analyses: Sequence[Analysis]
-) -> None:
-    """Write what --out, --csv and --plot ask for, and say so."""
+) -> list[Path]:
+    """Write what --out, --csv and --plot ask for, and return the paths."""
     from protogcn.evaluation.plots import plot_table
     from protogcn.evaluation.report import write_csv
 
+    written = []
     if args.out and args.out.suffix == ".npz":
         fused = [row.fusion for row in rows if row.fusion]
         if not fused:
             raise ValueError("there is no fusion to write; --out with a name ending in .npz needs one")
-        print(f"wrote {save_scores(args.out, max(fused, key=lambda fusion: len(fusion.names)).scores)}")
+        written.append(save_scores(args.out, max(fused, key=lambda fusion: len(fusion.names)).scores))
     elif args.out:
-        print(f"wrote {write_report(args.out, title, rows, notes, analyses)}")
+        written.append(write_report(args.out, title, rows, notes, analyses))
     if args.csv:
-        print(f"wrote {write_csv(rows, args.csv)}")
+        written.append(write_csv(rows, args.csv))
     if args.plot:
-        print(f"wrote {plot_table(rows, args.plot, title)}")
+        written.append(plot_table(rows, args.plot, title))
+    return written

@@ -162,9 +162,9 @@ def _told_apart(parts: Sequence[_Part]) -> list[_Part]:
 
 def _shared(words: Sequence[tuple[str, ...]], own: tuple[str, ...]) -> set[int]:
     """Places in `own` that say the same for all: at the front, and at the end."""
-    front = next((i for i, column in enumerate(zip(*words, strict=False)) if len(set(column)) > 1), 0)
-    turned = [tuple(reversed(word)) for word in words]
-    back = next((i for i, column in enumerate(zip(*turned, strict=False)) if len(set(column)) > 1), 0)
+    shortest = min(map(len, words))
+    front = next((i for i in range(shortest) if len({word[i] for word in words}) > 1), shortest)
+    back = next((i for i in range(shortest) if len({word[-1 - i] for word in words}) > 1), shortest)
     return {*range(front), *range(len(own) - back, len(own))}
 
 

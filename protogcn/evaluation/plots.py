@@ -12,12 +12,13 @@ from protogcn.evaluation.report import Row
 
 __all__ = ["plot_confusion", "plot_curves", "plot_table"]
 
-_COLOURS = {"stream": "#7a7f87", "motion": "#1f6fb4", "seeds": "#d9822b", "fused": "#1f6fb4"}
+_COLOURS = {"stream": "#7a7f87", "motion": "#1f6fb4", "seeds": "#d9822b", "fused": "#1f6fb4", "models": "#3a923a"}
 _LEGEND = {
     "stream": "single stream",
     "motion": "fused, motion streams",
     "seeds": "fused, second seeds",
     "fused": "fused",
+    "models": "all models fused",
 }
 _CURVE_COLOURS = ("#1f6fb4", "#d9822b", "#3a923a", "#a14fa1", "#7a7f87", "#b03a2e")
 

@@ -23,6 +23,9 @@ __all__ = [
     "write_records",
 ]
 
+# More would push the figures off the screen.
+_MOST_WEIGHTS = 9
+
 
 @dataclass(frozen=True, eq=False)
 class Row:
@@ -30,7 +33,7 @@ class Row:
 
     Attributes:
         name: what is shown first, such as "j" or "6 streams, motion".
-        group: "stream", "motion", "seeds" or "fused"; plots colour by it.
+        group: "stream", "motion", "seeds", "fused" or "models"; plots colour by it.
         metrics: its figures.
         fusion: where it is a fusion.
         published: top-1 in percent that `publisher` reports; `own` if that is the same model.
@@ -64,9 +67,12 @@ class Row:
         return format_weights(self.fusion.weights)
 
 
-def format_weights(weights: Sequence[float]) -> str:
-    """Weights as "2:2:1", to three digits, or all ones if they are equal."""
-    return ":".join("1" if len(set(weights)) == 1 else f"{weight:.3g}" for weight in weights)
+def format_weights(weights: Sequence[float], most: int | None = None) -> str:
+    """Weights as "2:2:1", to two decimals, all ones if they are equal; a word for more than `most` of them."""
+    equal = len(set(weights)) == 1
+    if most is not None and len(weights) > most:
+        return "equal" if equal else f"{len(weights)} weights"
+    return ":".join("1" if equal else f"{round(weight, 2):g}" for weight in weights)
 
 
 def format_columns(header: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -116,7 +122,7 @@ def _cells(row: Row) -> tuple[str, ...]:
     published = "" if row.published is None else f"{row.published:.2f}" + ("" if row.own else f" ({row.publisher})")
     return (
         f"{row.model}: {row.name}" if row.model else row.name,
-        row.weights,
+        format_weights(fusion.weights, most=_MOST_WEIGHTS) if fusion else "",
         f"{100 * metrics.top1:.2f}",
         f"{100 * low:.1f} - {100 * high:.1f}",
         _mean_of_folds(row.fold_top1),
