@@ -48,6 +48,7 @@ class Recipe:
 
     Attributes:
         benchmark: an entry of ``protogcn benchmarks``, or any name for own data.
+        name: of the run folder, where it is not to be that of the model.
         stream: ``j b k jm bm km``.
         seed: of weights, order and augmentation.
         data: which clips.
@@ -61,6 +62,7 @@ class Recipe:
     """
 
     benchmark: str
+    name: str = ""
     stream: str = "j"
     seed: int = 0
     data: DataConfig = field(default_factory=DataConfig)
@@ -76,6 +78,8 @@ class Recipe:
         check_stream(self.stream)
         if not self.benchmark or "/" in self.benchmark or self.benchmark.startswith("."):
             raise ValueError(f"benchmark names the run folder and must be a plain name, got {self.benchmark!r}")
+        if "/" in self.name or self.name.startswith("."):
+            raise ValueError(f"name names the run folder and must be a plain name, got {self.name!r}")
         if self.seed < 0:
             raise ValueError(f"seed must be 0 or more, got {self.seed}")
         for section, low, words in (

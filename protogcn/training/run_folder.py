@@ -26,7 +26,8 @@ CHECKPOINTS = "checkpoints"
 def run_folder(root: str | Path, recipe: Recipe, name: str | None = None) -> Path:
     """``<root>/<benchmark>/<model>/<stream>[-f<fold>][-s<seed>]``.
 
-    Benchmarks of one pair of splits have no fold, seed 0 has no suffix, ``name`` replaces the model's name.
+    Benchmarks of one pair of splits have no fold, and seed 0 has no suffix. The name is the recipe's, where it has one,
+    instead of the model's; ``name`` replaces both.
 
     Raises:
         ValueError: ``name`` is no plain name.
@@ -35,7 +36,7 @@ def run_folder(root: str | Path, recipe: Recipe, name: str | None = None) -> Pat
         raise ValueError(f"--name names a folder and must be a plain name, got {name!r}")
     suffix = f"-f{recipe.data.fold}" if count_folds(recipe) > 1 else ""
     suffix += f"-s{recipe.seed}" if recipe.seed else ""
-    return Path(root) / recipe.benchmark / (name or recipe.model.name) / f"{recipe.stream}{suffix}"
+    return Path(root) / recipe.benchmark / (name or recipe.name or recipe.model.name) / f"{recipe.stream}{suffix}"
 
 
 def count_folds(recipe: Recipe) -> int:

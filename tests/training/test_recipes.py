@@ -31,6 +31,7 @@ from protogcn.training.recipe import (
     TrainerConfig,
     load_recipe,
 )
+from protogcn.training.run_folder import run_folder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob("*/*.yaml"))
@@ -270,12 +271,11 @@ def test_every_benchmark_has_a_recipe() -> None:
     assert published <= set(AUGMENTATION)
 
 
-def test_recipes_named_unlike_their_model_say_how_to_name_the_runs() -> None:
-    """Runs lie in a folder called after the model, where those of another recipe would be in the way."""
+def test_every_recipe_has_a_run_folder_of_its_own() -> None:
     for path in RECIPES:
         benchmark, stem = path.removesuffix(".yaml").split("/")
-        if benchmark in list_benchmarks() and stem != read(path, "j").model.name:
-            assert f"--name {stem}" in (CONFIGS / path).read_text(encoding="utf-8"), path
+        if benchmark in list_benchmarks():
+            assert run_folder("runs", read(path, "j")).parent.name == stem, path
 
 
 def test_criterion_and_network_fill_in_the_rest_of_the_published_recipe() -> None:

@@ -164,6 +164,8 @@ def test_facts_of_a_run(finished):
         ({}, None, "runs/tiny/protogcn/j"),
         ({"stream": "km", "seed": 3}, None, "runs/tiny/protogcn/km-s3"),
         ({}, "wide", "runs/tiny/wide/j"),
+        ({"name": "strong"}, None, "runs/tiny/strong/j"),
+        ({"name": "strong"}, "wide", "runs/tiny/wide/j"),
     ],
 )
 def test_where_a_run_lies(change, name, expected):
@@ -174,3 +176,6 @@ def test_where_a_run_lies(change, name, expected):
 def test_a_run_stays_in_its_folder(name):
     with pytest.raises(ValueError, match="plain name"):
         run_folder("runs", parse_recipe({"benchmark": "tiny"}, "test"), name)
+    if name:
+        with pytest.raises(ValueError, match="name names the run folder"):
+            parse_recipe({"benchmark": "tiny", "name": name}, "test")
