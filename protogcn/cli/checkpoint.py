@@ -125,9 +125,8 @@ def _show(args: argparse.Namespace, rest: list[str]) -> int:
         "written by": f"protogcn {described.version}",
     }
     for title, value in rows.items():
-        text = _one_line(value)
-        if text:
-            print(_printable(f"  {title:<15}{text}"))
+        if value:
+            print(_printable(f"  {title:<15}{_one_line(value)}"))
     return 0
 
 
@@ -136,7 +135,7 @@ def _one_line(value: Any) -> str:
         return ", ".join(f"{key} {_one_line(item)}" for key, item in value.items())
     if isinstance(value, list):
         return "[" + ", ".join(_one_line(item) for item in value) + "]"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value) or "-"
 
 
 def _printable(text: str) -> str:
