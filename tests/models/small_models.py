@@ -15,6 +15,9 @@ OPTIONS: dict[str, Any] = {
     "num_blocks": 3,
     "widen_at": (2,),
     "downsample_at": (2, 3),
+    "num_scales": 3,
+    "num_window_scales": 2,
+    "windows": (3,),
 }
 
 
