@@ -39,6 +39,19 @@ def test_own_model_of_the_readme(tmp_path: Path) -> None:
     assert aux == {}
 
 
+def test_models_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = next(code for code in PYTHON if "load_official" in code)
+    loaded = []
+    monkeypatch.setattr("protogcn.models.checkpoints.read_state_dict", lambda path: {})
+    monkeypatch.setattr("protogcn.models.checkpoints.load_official", lambda model, state: loaded.append(model))
+    monkeypatch.setattr("protogcn.models.load_model", loaded.append)
+    names = {"clips": torch.randn(1, 1, 8, 25, 3)}
+    exec(block, names)
+    assert names["logits"].shape == (1, 60)
+    assert names["graph_attention"](names["clips"]).shape == (1, 60)
+    assert loaded == [names["model"], "runs/nw_ucla/protogcn/j"]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_of_the_readme(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     program, *words = shlex.split(command)
