@@ -13,7 +13,8 @@ from torch.nn import functional
 from graphs.layouts import get_skeleton
 from protogcn.models import create_criterion, create_model
 from protogcn.models.checkpoints import load_official
-from protogcn.models.msg3d import MSG3D, MultiScaleConv, WindowedConv
+from protogcn.models.layers.multi_scale import MultiScaleConv
+from protogcn.models.msg3d import MSG3D, WindowedConv
 
 
 @pytest.fixture(scope="module")
