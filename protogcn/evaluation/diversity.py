@@ -47,7 +47,7 @@ class Diversity:
         return sorted(found, key=lambda pair: -pair[2])
 
 
-def diversity(correct: Sequence[np.ndarray], names: Sequence[str]) -> Diversity:
+def diversity(correct: Sequence[np.ndarray] | np.ndarray, names: Sequence[str]) -> Diversity:
     """Measure the diversity of models by their right answers, boolean (n,) each, on the same clips in the same order.
 
     Raises:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from protogcn.evaluation.ensemble_table import main
-from protogcn.evaluation.scores import ScoreFile, save_scores
+from protogcn.evaluation.scores import ScoreFile, load_scores, save_scores
 
 SCRIPTS = Path(__file__).parents[2] / "ensembles"
 STREAMS = ("j", "b", "k", "jm", "bm", "km")
@@ -175,12 +175,89 @@ def test_different_clips_are_refused(tmp_path, capsys):
         ("kinetics_ensemble", "kinetics400"),
         ("finegym_ensemble", "finegym"),
         ("nw_ucla_ensemble", "nw_ucla"),
+        ("utd_mhad_ensemble", "utd_mhad"),
+        ("msr_action3d_ensemble", "msr_action3d"),
+        ("utkinect_ensemble", "utkinect"),
+        ("sbu_ensemble", "sbu"),
+        ("penn_action_ensemble", "penn_action"),
+        ("hmdb51_ensemble", "hmdb51"),
+        ("ucf101_ensemble", "ucf101"),
+        ("diving48_ensemble", "diving48"),
     ],
 )
 def test_every_script_runs_from_any_folder(tmp_path, script, config):
     result = subprocess.run([sys.executable, SCRIPTS / f"{script}.py"], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 2 and not result.stderr
     assert f"protogcn train configs/{config}/protogcn.yaml --streams j,b,k,jm,bm,km" in result.stdout
+
+
+def test_every_benchmark_with_recipes_has_a_script():
+    scripts = "".join(path.read_text() for path in SCRIPTS.glob("*_ensemble.py"))
+    folders = [path.name for path in (SCRIPTS.parent / "configs").iterdir() if any(path.glob("*.yaml"))]
+    missing = [name for name in folders if name not in ("own", "synthetic") and f'"{name}"' not in scripts]
+    assert not missing and max(len(path.read_text().splitlines()) for path in SCRIPTS.glob("*.py")) <= 10
+
+
+def test_several_models(tmp_path, capsys):
+    for model in ("protogcn", "ctrgcn"):
+        write_runs(tmp_path / "nw_ucla" / model, STREAMS)
+    out = tmp_path / "out"
+    assert main(CHOICE, ["--models", "protogcn,ctrgcn", "--runs", str(tmp_path), "--csv", str(out / "t.csv")]) == 0
+    text = capsys.readouterr().out
+    assert "Northwestern-UCLA: ctrgcn in" in text and "all models, fused by probabilities" in text
+    assert "6 with motion of all models against those of" in text
+    with (out / "t.csv").open(newline="") as file:
+        records = list(csv.DictReader(file))
+    assert {record["model"] for record in records} == {"protogcn", "ctrgcn", ""}
+    assert records[-1]["parts"].count("+") == 11
+
+
+def test_fitted_weights_and_report(tmp_path, capsys):
+    runs = write_runs(tmp_path / "protogcn")
+    assert main(CHOICE, ["--runs", str(runs), "--fit-weights", "--out", str(tmp_path / "report")]) == 0
+    text = capsys.readouterr().out
+    assert "weights cross-fitted over 5 folds of the test clips" in text and "Fitted weights" in text
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert "# Northwestern-UCLA: protogcn" in page and "6 with motion against 6 with second seeds" in page
+    assert main(CHOICE, ["--runs", str(runs), "--out", str(tmp_path / "six.npz")]) == 0
+    assert load_scores(tmp_path / "six.npz").meta["stream"] == "j+b+k+jm+bm+km"
+
+
+def test_scores_to_fit_on_must_be_there(tmp_path, capsys):
+    runs = write_runs(tmp_path / "protogcn", ("j", "b"))
+    for options, message in (
+        (["--fit-on", "scores_train.npz"], "has no scores_train.npz of b, j to fit on"),
+        (["--fit-on", "a/b.npz"], "takes the name that a score file has in every run folder"),
+        (["--fit-weights", "--weights", "j=1"], "weights are fitted or given"),
+        (["--models", "protogcn,protogcn"], "different names"),
+    ):
+        assert main(CHOICE, ["--runs", str(runs), *options]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_two_runs_of_one_modality_against_joint_and_motion(tmp_path, capsys):
+    runs = write_runs(tmp_path / "protogcn")
+    assert main(CHOICE, ["--runs", str(runs)]) == 0
+    lines = lines_of(capsys)
+    assert any(line.startswith("2 with motion: j+jm ") for line in lines)
+    assert any(line.startswith("2 with second seeds: j+j-s1 ") for line in lines)
+    assert sum("with motion against" in line for line in lines) == 3
+
+
+@pytest.mark.parametrize("lines", [0, 1, 5])
+def test_a_reader_that_leaves_is_no_error(tmp_path, lines):
+    write_runs(tmp_path / "runs" / "nw_ucla" / "protogcn")
+    for command in (
+        [sys.executable, str(SCRIPTS / "nw_ucla_ensemble.py"), "--analyse"],
+        [sys.executable, "-m", "protogcn.cli", "ensemble", "--benchmark", "nw_ucla", "--analyse"],
+    ):
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout and process.stderr
+        for _ in range(lines):
+            process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait() == 0
+        process.stderr.close()
 
 
 def test_fusion_needs_no_heavy_library(tmp_path):

@@ -88,6 +88,12 @@ def test_foreign_files_take_labels_from_whichever_file_has_them(tmp_path, files,
         (("--names", "j", "b"), "got 2 names for 4 files"),
         (("--preset", "ctrgcn", "--names", "j", "b", "jm", "limb"), "'limb' is none of j, b, k"),
         (("--out", "fused.pkl"), r"end in \.npz"),
+        (("--fit-weights", "--weights", 1, 1, 1, 1), "weights are fitted or given"),
+        (("--fit-weights", "--preset", "ctrgcn"), "choose the rule by --rule"),
+        (("--fit-on", "x.npz", "--fit-on-test"), "give one of them"),
+        (("--models", "protogcn"), "--models is for a table, with --benchmark"),
+        (("--benchmark", "nw_ucla"), "name score files to fuse, or a benchmark"),
+        (("--parts", "x*"), r"no part is called 'x\*'; there are j, b, jm, bm"),
     ],
 )
 def test_bad_options(files, options, message):
@@ -105,3 +111,70 @@ def test_real_score_files(shared_data, capsys):
     assert ensemble(*(f"{source}:{stream}" for stream in ("j", "b", "jm", "bm")), "--preset", "ctrgcn") == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("fused "))
     assert line.split()[2] == "96.77" and "+2.37" in line
+
+
+def fused_line(capsys):
+    return next(line for line in capsys.readouterr().out.splitlines() if line.startswith("fused ")).split()
+
+
+def test_fitted_weights_are_cross_fitted_unless_scores_are_held_out(tmp_path, files, capsys):
+    assert ensemble(*files, "--fit-weights") == 0
+    assert "weights cross-fitted over 5 folds of the test clips" in capsys.readouterr().out
+    assert ensemble(*files, "--fit-weights", "--calibrate") == 0
+    assert "weights and temperatures cross-fitted" in capsys.readouterr().out
+    assert ensemble(*files, "--fit-on-test") == 0
+    assert "weights FITTED ON THE TEST LABELS: an optimistic upper bound" in capsys.readouterr().out
+    held = []
+    for path in files:
+        part = load_scores(path)
+        renamed = ScoreFile(np.char.add("val_", part.ids), part.scores, part.kind, part.labels, (), part.meta)
+        held.append(save_scores(path.with_name("scores_val.npz"), renamed))
+    assert ensemble(*files, "--fit-weights") == 0
+    beside = capsys.readouterr().out
+    assert "weights fitted on 80 held-out clips" in beside
+    assert ensemble(*files, "--fit-on", *held) == 0
+    assert capsys.readouterr().out == beside
+    with pytest.raises(ValueError, match="80 of the clips to fit on are among those to be fused"):
+        ensemble(*files, "--fit-on", *files)
+
+
+def test_out_may_be_a_folder(tmp_path, files, capsys):
+    assert ensemble(*files[:2], "--out", tmp_path / "report", "--subsets") == 0
+    text = capsys.readouterr().out
+    for title in ("What each part adds", "Diversity of the parts", "Calibration: ", "best subset", "Most confused"):
+        assert title in text
+    assert text.endswith(f"wrote {tmp_path / 'report' / 'report.md'}\n")
+    assert (tmp_path / "report" / "diversity.png").stat().st_size > 1000
+
+
+def test_analysis_on_the_screen_only(tmp_path, monkeypatch, files, capsys):
+    monkeypatch.chdir(tmp_path)
+    before = set(tmp_path.rglob("*"))
+    assert ensemble(*files, "--analyse", "--preset", "ctrgcn") == 0
+    assert "oracle of all: " in capsys.readouterr().out and set(tmp_path.rglob("*")) == before
+
+
+def test_foreign_held_out_scores_have_labels_of_their_own(tmp_path, capsys):
+    for name, clips in (("test", 80), ("val", 50)):
+        for stream in ("j", "b"):
+            np.save(tmp_path / f"{name}_{stream}.npy", RNG.standard_normal((clips, 5)) + 2 * np.eye(5)[LABELS[:clips]])
+        np.save(tmp_path / f"{name}_label.npy", LABELS[:clips])
+    test, val = ([tmp_path / f"{name}_{stream}.npy" for stream in ("j", "b")] for name in ("test", "val"))
+    labels, other = ("--labels", tmp_path / "test_label.npy"), ("--fit-labels", tmp_path / "val_label.npy")
+    assert ensemble(*test, *labels, "--fit-on", *val, *other) == 0
+    assert "weights fitted on 50 held-out clips" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="holds no labels"):
+        ensemble(*test, *labels, "--fit-on", *val)
+    with pytest.raises(ValueError, match="all of the clips to fit on"):
+        ensemble(*test, *labels, "--fit-on", *test, "--fit-labels", tmp_path / "test_label.npy")
+
+
+def test_table_of_a_benchmark(tmp_path, files, capsys):
+    runs = files[0].parent.parent
+    assert ensemble("--benchmark", "nw_ucla", "--runs", runs, "--models", "gcn") == 0
+    text = capsys.readouterr().out
+    assert "nw_ucla: gcn in" in text and "4 with motion: j+b+jm+bm" in text
+    assert ensemble("--benchmark", "mine", "--runs", runs, "--models", "gcn") == 2
+    assert "is of nw_ucla, not of mine" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--names is for score files"):
+        ensemble("--benchmark", "nw_ucla", "--names", "j")

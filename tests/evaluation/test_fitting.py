@@ -106,7 +106,7 @@ def test_no_label_has_a_say_in_its_own_prediction(rule, heat):
         object.__setattr__(own, "folds", folds)
         temperatures = fit_temperatures(own) if heat else None
         weights = fit_weights(own, rule, temperatures).applied
-        return fuse(parts, weights, rule, temperatures=temperatures.applied if heat else None).scores.scores
+        return fuse(parts, weights, rule, temperatures=temperatures.applied if temperatures else None).scores.scores
 
     other = [relabelled(part, np.isin(part.ids, names), 0) for part in parts]
     before, after = fused(parts, evidence.folds), fused(other, evidence.folds)
@@ -129,7 +129,7 @@ def test_cross_fitted_weights_follow_their_clips():
 
 def test_cross_fitting_does_not_flatter_noise():
     """Streams without any information: fitting on the test labels gains what cross-fitting does not."""
-    gains = {"crossed": [], "test": []}
+    gains: dict[str, list[float]] = {"crossed": [], "test": []}
     for seed in range(8):
         parts = make_parts(seed, 6, clips=90, classes=3, strengths=(0.0,) * 6)
         plain = fuse(parts).metrics.top1

@@ -44,7 +44,13 @@ def test_each_model_alone_and_all_together(root):
     parts = [part for table in read.tables.values() for part in table.fusions["4", "motion"].parts.values()]
     weights = [w / 6 for w in (2, 2, 1, 1)] + [w / 2 for w in (0.6, 0.6, 0.4, 0.4)] + [w / 5 for w in (1.5, 1.5, 1, 1)]
     assert read.together[1].metrics.top1 == fuse(parts, weights).metrics.top1
-    assert read.together[1].fusion.names[:5] == ("protogcn/j", "protogcn/b", "protogcn/jm", "protogcn/bm", "ctrgcn/j")
+    assert read.fusions["4", "motion"].fusion.names[:5] == (
+        "protogcn/j",
+        "protogcn/b",
+        "protogcn/jm",
+        "protogcn/bm",
+        "ctrgcn/j",
+    )
     assert len(read.comparisons) == 3 and "2 streams of all models against those of" in read.comparisons[0]
 
 
@@ -78,7 +84,7 @@ def test_models_of_different_clips_are_refused(root):
 
 def test_fitted_weights_of_all_models(root):
     read = read_models(BENCHMARK, ["protogcn", "ctrgcn"], [root], rule="logits", fitting=Fitting(weights=True))
-    assert sum(read.together[0].fusion.weights) == pytest.approx(1)
+    assert sum(read.fusions["2", "streams"].fusion.weights) == pytest.approx(1)
     assert "weights cross-fitted over 5 folds" in str(read.tables["ctrgcn"])
     analyses = read.analyses(Fitting(weights=True), subsets=True)
     assert [a.name for a in analyses] == [
