@@ -13,6 +13,7 @@ from torch.nn import functional
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, PersonInputNorm, conv1x1, joined
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
+from protogcn.models.layers.released import pyskl_graph
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.layers.static import SpatialUnit
 from protogcn.models.layers.temporal import PlainTemporal, later_dropout
@@ -149,7 +150,7 @@ def aagcn(
     """Adaptive graphs per clip with attention over joints, frames and channels (2s-AGCN with attention).
 
     Args:
-        skeleton: layout of the clips.
+        skeleton: layout of the clips; on ``ntu25`` the hands of the graph are PYSKL's.
         num_classes: size of the classifier.
         in_channels: C of the clips.
         num_persons: most persons of a clip; each slot is normalised by itself.
@@ -163,7 +164,7 @@ def aagcn(
     stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
     if base_channels < AdaptiveTopologyConv.NARROWING:
         raise ValueError(f"base_channels must be at least {AdaptiveTopologyConv.NARROWING}, got {base_channels}")
-    topology = torch.as_tensor(skeleton.adjacency("spatial"), dtype=torch.get_default_dtype())
+    topology = torch.as_tensor(pyskl_graph(skeleton).adjacency("spatial"), dtype=torch.get_default_dtype())
 
     def make_block(stage: Stage, first: bool) -> GraphBlock:
         graph = AdaptiveTopologyConv(stage.in_channels, stage.out_channels, topology)

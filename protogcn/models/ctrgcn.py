@@ -15,6 +15,7 @@ from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, PersonInputNorm, conv1x1, joined, shortcut
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.branches import BranchedTemporal
+from protogcn.models.layers.released import pyskl_graph
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.registry import register_model
 
@@ -141,7 +142,8 @@ class CTRGCN(BlockNetwork):
     ) -> None:
         # The base class makes the classifier, which depends on it.
         self.release = release
-        topology = torch.as_tensor(skeleton.adjacency("spatial"), dtype=torch.get_default_dtype())
+        graph = skeleton if release.official else pyskl_graph(skeleton)
+        topology = torch.as_tensor(graph.adjacency("spatial"), dtype=torch.get_default_dtype())
 
         def make_block(stage: Stage, first: bool) -> GraphBlock:
             channels = stage.out_channels
@@ -230,7 +232,7 @@ def ctrgcn_pyskl(
 ) -> CTRGCN:
     """CTR-GCN as the PYSKL toolbox trains it: topologies turned round, one activation more, other starting values.
 
-    The adjacency follows the skeleton; PYSKL's graph of the NTU hands is that of ``ntu25_pyskl``. The options are those
+    The adjacency follows the skeleton; on ``ntu25`` the hands are those of PYSKL's graph. The options are those
     of :func:`ctrgcn`.
     """
     stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)

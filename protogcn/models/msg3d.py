@@ -13,6 +13,7 @@ from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, PersonInputNorm, SkeletonClassifier, joined, shortcut
 from protogcn.models.layers.branches import BranchedTemporal
 from protogcn.models.layers.multi_scale import MultiScaleConv
+from protogcn.models.layers.released import pyskl_graph
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.options import check_counts
 from protogcn.models.registry import register_model
@@ -140,7 +141,7 @@ class MSG3D(SkeletonClassifier):
         self.input_norm = PersonInputNorm(num_persons, skeleton.num_joints, in_channels)
 
         def graph(scales: int, window: int) -> Tensor:
-            adjacency = skeleton.adjacency("multi_scale", num_scales=scales, window=window)
+            adjacency = pyskl_graph(skeleton).adjacency("multi_scale", num_scales=scales, window=window)
             return torch.as_tensor(adjacency, dtype=torch.get_default_dtype())
 
         self.blocks = nn.ModuleList(
@@ -197,7 +198,7 @@ def msg3d(
 ) -> MSG3D:
     """Graph network over many scales of the skeleton, within frames and across windows of frames.
 
-    The network is that of PYSKL, which reads time in six branches; its graph of the NTU hands is ``ntu25_pyskl``.
+    The network is that of PYSKL, which reads time in six branches; on ``ntu25`` the hands are those of PYSKL's graph.
 
     Args:
         skeleton: layout of the clips.

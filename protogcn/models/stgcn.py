@@ -14,6 +14,7 @@ from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 from protogcn.models.base import InputNorm
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
+from protogcn.models.layers.released import pyskl_graph
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.layers.static import Adaptive, SpatialUnit, StaticTopologyConv
 from protogcn.models.layers.temporal import MultiBranchTemporal, PlainTemporal, later_dropout
@@ -42,7 +43,7 @@ def _graph_units(
         raise ValueError(unknown("spatial unit", spatial, choices, show_all=True))
     # The seed of the network decides, as for all its other weights.
     options = {"rng": int(torch.randint(2**31, ()))} if spatial == "random" else {}
-    topology = torch.as_tensor(skeleton.adjacency(spatial, **options), dtype=torch.get_default_dtype())
+    topology = torch.as_tensor(pyskl_graph(skeleton).adjacency(spatial, **options), dtype=torch.get_default_dtype())
     return lambda stage: StaticTopologyConv(stage.in_channels, stage.out_channels, topology, adaptive, residual)
 
 
@@ -90,7 +91,7 @@ def stgcn(
     """Graph convolution over the skeleton and convolution over time, block by block.
 
     Args:
-        skeleton: layout of the clips.
+        skeleton: layout of the clips; on ``ntu25`` the hands of the graph are PYSKL's.
         num_classes: size of the classifier.
         in_channels: C of the clips.
         base_channels: width of the first blocks.
@@ -131,7 +132,7 @@ def stgcnpp(
     """ST-GCN with a learned topology, residual graph convolutions and multi-branch temporal units.
 
     Args:
-        skeleton: layout of the clips.
+        skeleton: layout of the clips; on ``ntu25`` the hands of the graph are PYSKL's.
         num_classes: size of the classifier.
         in_channels: C of the clips.
         base_channels: width of the first blocks.
