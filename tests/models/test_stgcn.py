@@ -124,8 +124,8 @@ def test_the_fixed_topology_of_a_checkpoint_is_loaded_where_it_is_given() -> Non
     state = Golden.load("stgcn__ntu25_60c_T64_M2").state_dict()
     names = [f"backbone.gcn.{index}.gcn.A" for index in range(10)]
     assert not state.keys() & set(names)
-    # The graph of the layout differs in the hands, which the checkpoint puts right.
-    model = create_model("stgcn", skeleton="ntu25", num_classes=60).double()
+    # The graph of this layout differs in the spine, which the checkpoint puts right.
+    model = create_model("stgcn", skeleton="ntu25_infogcn", num_classes=60).double()
     assert model.official_optional() == set(names)
     load_official(model, state)
     official = torch.from_numpy(get_skeleton("ntu25_pyskl").adjacency("stgcn_spatial").astype(np.float32)).double()
