@@ -9,7 +9,7 @@ from protogcn.evaluation.calibration import Calibration, calibrate
 from protogcn.evaluation.contribution import MOST_PARTS, Contribution, Subset, all_subsets, leave_one_out
 from protogcn.evaluation.diversity import Diversity, diversity
 from protogcn.evaluation.ensemble import Fusion, fuse
-from protogcn.evaluation.evidence import Evidence, cross_evidence
+from protogcn.evaluation.evidence import Evidence, Fitting, cross_evidence
 from protogcn.evaluation.fitting import Fitted, fit_temperatures, fit_weights
 from protogcn.evaluation.scores import ScoreFile
 
@@ -94,7 +94,8 @@ def analyse(
     warmth = temperatures.applied if heat else None
     labels = list(names) if names else [part.name for part in parts]
     chance = {"resamples": resamples, "seed": seed}
-    fusion = fuse(parts, used, rule, temperatures=warmth, names=labels, resamples=resamples, seed=seed)
+    how = f"{Fitting(weights=fit, temperatures=heat)} {evidence.how}" if fit or heat else ""
+    fusion = fuse(parts, used, rule, temperatures=warmth, names=labels, fitted=how, resamples=resamples, seed=seed)
     return Analysis(
         name=name,
         fusion=fusion,

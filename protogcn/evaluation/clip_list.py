@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from protogcn import safe_pickle
-from protogcn.evaluation.scores import read_npz
+from protogcn.evaluation.scores import DAMAGED, read_npz
 
 __all__ = [
     "CLIP_KEYS",
@@ -90,7 +90,7 @@ def load_npy(path: Path) -> np.ndarray:
     """Array of an .npy of plain numbers; a ValueError names the path where it is damaged or holds objects."""
     try:
         return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} is not an intact .npy of numbers ({error}).") from None
 
 
@@ -135,7 +135,7 @@ def _labels(values: Any, path: Path) -> np.ndarray:
 
 
 def _from_csv(path: Path) -> ClipList:
-    with path.open(newline="", encoding="utf-8-sig") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.DictReader(file)
         if not {"id", "label"} <= set(reader.fieldnames or ()):
             raise ValueError(f"{path} needs the columns id,label in its first line; got {reader.fieldnames}.")
@@ -147,7 +147,9 @@ def _from_csv(path: Path) -> ClipList:
 
 
 def _from_text(path: Path) -> ClipList:
-    lines = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [
+        line.split() for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if line.strip()
+    ]
     for number, words in enumerate(lines, start=1):
         if not re.fullmatch(r"\d{1,9}", words[-1]) or len({len(words) > 1, len(lines[0]) > 1}) > 1:
             raise ValueError(

@@ -175,7 +175,8 @@ def _fuse(
 ) -> Fusion:
     heat = fit_temperatures(evidence) if evidence and fitting.temperatures else None
     fitted = fit_weights(evidence, rule, heat).applied if evidence and fitting.weights else weights
-    return fuse(parts, fitted, rule, temperatures=heat.applied if heat else None, names=names, seed=seed)
+    how = f"{fitting} {evidence.how}" if fitting and evidence else ""
+    return fuse(parts, fitted, rule, temperatures=heat.applied if heat else None, names=names, fitted=how, seed=seed)
 
 
 def _print_fusion(

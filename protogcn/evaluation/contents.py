@@ -9,6 +9,7 @@ import numpy as np
 
 from protogcn import safe_pickle
 from protogcn.evaluation.clip_list import (
+    CLIP_KEYS,
     ClipList,
     class_names_of,
     ids_of,
@@ -74,14 +75,21 @@ def from_npz(arrays: Mapping[str, np.ndarray], path: Path) -> Contents:
         ValueError: there is none.
     """
     labels, ids = labels_of(arrays, path), ids_of(arrays)
-    matrices = {key: value for key, value in arrays.items() if value.ndim == 2 and value.dtype.kind == "f"}
-    for key, stack in arrays.items():
-        if stack.ndim == 3 and stack.dtype.kind == "f" and (labels is None or stack.shape[1] == len(labels)):
+    # One-hot labels are a matrix too, and some files hold other matrices, such as a confusion, beside the scores.
+    floats = {key: array for key, array in arrays.items() if array.dtype.kind == "f" and key not in CLIP_KEYS}
+
+    def fits(clips: int) -> bool:
+        return labels is None or clips == len(labels)
+
+    matrices = {key: array for key, array in floats.items() if array.ndim == 2 and fits(array.shape[0])}
+    for key, stack in floats.items():
+        if stack.ndim == 3 and fits(stack.shape[1]):
             names = stream_names_of(arrays, len(stack)) or [f"{key}{index}" for index in range(len(stack))]
             matrices |= dict(zip(names, stack, strict=True))
     if not matrices:
         found = ", ".join(f"{key} {value.dtype} {value.shape}" for key, value in arrays.items())
-        raise ValueError(f"{path} holds no matrix of scores (clips, classes); it holds {found or 'nothing'}.")
+        whose = "" if labels is None else f" of its {len(labels)} clips"
+        raise ValueError(f"{path} holds no matrix of scores (clips, classes){whose}; it holds {found or 'nothing'}.")
     if ids is not None and len(ids) != len(next(iter(matrices.values()))):
         ids = None
     clips = None if labels is None else ClipList(labels, ids, class_names_of(arrays))

@@ -142,6 +142,7 @@ def fuse(
     *,
     temperatures: Sequence[float] | np.ndarray | None = None,
     names: Sequence[str] | None = None,
+    fitted: str = "",
     resamples: int = 1000,
     seed: int = 0,
 ) -> Fusion:
@@ -157,6 +158,7 @@ def fuse(
         temperatures: by which the logits of each part are divided first (protogcn.evaluation.calibration); shaped like
             the weights.
         names: of the parts; their own where not given.
+        fitted: how weights or temperatures were fitted, to be kept in the fused score file.
         resamples, seed: of the bootstrap.
 
     Raises:
@@ -195,6 +197,7 @@ def fuse(
     chosen = tuple(names) if names else tuple(part.name for part in parts)
     means = tuple(float(value) for value in given.mean(axis=1))
     meta = {key: value for key, value in parts[0].meta.items() if key in ("benchmark", "split", "model", "version")}
+    meta |= {"fitted": fitted} if fitted else {}
     return Fusion(
         scores=ScoreFile(
             ids=parts[0].ids,

@@ -124,12 +124,13 @@ def _files_below(file: str | Path, labels: str | Path | None) -> list[str]:
 
 
 def _first_clips(opened: Sequence[ScoreFile | Contents]) -> ClipList | None:
-    for content in opened:
-        if isinstance(content, ScoreFile):
-            return ClipList(content.labels, content.ids, content.class_names)
-        if content.clips is not None:
-            return content.clips
-    return None
+    """Labels of the first file that has them, of those with names if there are any."""
+    found = [
+        ClipList(content.labels, content.ids, content.class_names) if isinstance(content, ScoreFile) else content.clips
+        for content in opened
+    ]
+    known = [clips for clips in found if clips is not None]
+    return next((clips for clips in known if clips.ids is not None), known[0] if known else None)
 
 
 def _parts_of(path: str, content: ScoreFile | Contents) -> list[_Part]:

@@ -71,7 +71,8 @@ def fuse_runs(
         temperatures = fit_temperatures(evidence) if fitting.temperatures else None
         heat = temperatures.applied if temperatures else None
         used = fit_weights(evidence, rule, temperatures).applied if fitting.weights else used
-    fusion = fuse(own, used, rule, temperatures=heat, names=list(parts))
+    how = f"{fitting} {evidence.how}" if evidence else ""
+    fusion = fuse(own, used, rule, temperatures=heat, names=list(parts), fitted=how)
     return FusedRuns(dict(parts), tuple(weights), fusion, evidence)
 
 

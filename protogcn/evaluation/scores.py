@@ -18,13 +18,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 
-__all__ = ["KINDS", "ScoreFile", "check_choice", "load_scores", "parse_scores", "read_npz", "save_scores"]
+__all__ = ["DAMAGED", "KINDS", "ScoreFile", "check_choice", "load_scores", "parse_scores", "read_npz", "save_scores"]
 
 KINDS = ("logits", "probabilities")
+# What numpy raises over damaged arrays, by experiment.
+DAMAGED = (ValueError, SyntaxError, TypeError, KeyError, RuntimeError, OverflowError, EOFError, TokenError, MemoryError)
 _KEYS = ("ids", "scores", "kind", "labels", "class_names", "meta")
 # Far above any test split; a compressed file that expands further is an attack on the memory.
 _MAX_BYTES = 4 << 30
@@ -222,6 +225,6 @@ def read_npz(path: str | Path, only: Sequence[str] | None = None) -> dict[str, n
             return {key: archive[key] for key in archive.files if only is None or key in only}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, MemoryError) as error:
         raise ValueError(f"{path} is not an intact .npz ({error}); it may be truncated or of another format.") from None
-    except (ValueError, SyntaxError, TypeError, KeyError, RuntimeError) as error:
+    except DAMAGED as error:
         reason = "it holds pickled objects, which could run code" if "allow_pickle" in str(error) else str(error)
         raise ValueError(f"{path} was refused: {reason}.") from None

@@ -122,7 +122,8 @@ def test_fitted_weights_are_cross_fitted_unless_scores_are_held_out(tmp_path, fi
     assert "weights cross-fitted over 5 folds of the test clips" in capsys.readouterr().out
     assert ensemble(*files, "--fit-weights", "--calibrate") == 0
     assert "weights and temperatures cross-fitted" in capsys.readouterr().out
-    assert ensemble(*files, "--fit-on-test") == 0
+    assert ensemble(*files, "--fit-on-test", "--out", tmp_path / "fused.npz") == 0
+    assert "FITTED ON THE TEST LABELS" in load_scores(tmp_path / "fused.npz").meta["fitted"]
     assert "weights FITTED ON THE TEST LABELS: an optimistic upper bound" in capsys.readouterr().out
     held = []
     for path in files:

@@ -2,6 +2,8 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from score_parts import make_parts
 
 from protogcn.evaluation.ensemble import fuse
@@ -88,6 +90,22 @@ def test_streams_of_one_npz(tmp_path):
         read_parts([f"{tmp_path}/each.npz:x"])
 
 
+def test_other_matrices_of_an_npz_are_no_streams(tmp_path):
+    hot = np.eye(6)[LABELS]
+    np.savez(tmp_path / "a.npz", j=MATRICES[0], confusion=np.eye(6), y_test=hot, features=np.zeros((40, 3, 2)))
+    assert read_parts([tmp_path / "a.npz"])[0] == ["j"]
+    np.savez(tmp_path / "b.npz", confusion=np.eye(6), label=LABELS)
+    with pytest.raises(ValueError, match=r"no matrix of scores \(clips, classes\) of its 40 clips; it holds confusion"):
+        read_parts([tmp_path / "b.npz"])
+
+
+def test_names_of_clips_are_taken_from_whichever_file_has_them(tmp_path):
+    np.savez(tmp_path / "bare.npz", j=MATRICES[0], label=LABELS)
+    named = save_scores(tmp_path / "named.npz", PARTS[0])
+    _, (first, second) = read_parts([tmp_path / "bare.npz", named])
+    assert first.ids.tolist() == second.ids.tolist() and top1([first, second]) == top1([PARTS[0]])
+
+
 def dumped(form):
     if form == "dict":
         return {f"test_{i}": row for i, row in enumerate(MATRICES[0])}
@@ -165,6 +183,37 @@ def test_own_runs_of_two_models_and_a_run_folder(tmp_path):
     assert read_parts([tmp_path / "ctrgcn"])[0] == ["b", "j"]
     same = tmp_path / "ctrgcn" / "j" / "scores_test.npz"
     assert read_parts([same, same])[0] == ["j (1)", "j (2)"]
+
+
+def intact(folder):
+    np.savez(folder / "stack.npz", scores=np.stack(MATRICES), stream=np.array(list("abcd")), label=LABELS)
+    np.save(folder / "a.npy", MATRICES[0])
+    for form in ("dict", "samples"):
+        (folder / f"{form}.pkl").write_bytes(pickle.dumps(dumped(form)))
+    (folder / "label.txt").write_text("".join(f"v{i} {label}\n" for i, label in enumerate(LABELS)))
+    np.save(folder / "label.npy", LABELS)
+    return sorted(folder.iterdir())
+
+
+@settings(max_examples=150)
+@given(st.integers(0, 5), st.data())
+def test_damaged_files_give_scores_or_a_message(tmp_path_factory, which, data):
+    folder = tmp_path_factory.mktemp("damage")
+    path = intact(folder)[which]
+    raw = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        # Most of what matters stands at the front and at the end.
+        place = data.draw(st.one_of(st.integers(0, min(200, len(raw) - 1)), st.integers(0, len(raw) - 1)))
+        raw[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    path.write_bytes(bytes(raw) or b"x")
+    is_label = path.stem == "label"
+    try:
+        _, parts = read_parts(
+            [folder / "a.npy" if is_label else path], labels=path if is_label else folder / "label.npy"
+        )
+        assert all(np.isfinite(part.scores).all() for part in parts)
+    except (ValueError, OSError):
+        pass
 
 
 def test_kind_may_be_said(tmp_path):
