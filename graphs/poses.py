@@ -70,8 +70,8 @@ def reference_pose(skeleton: Skeleton) -> np.ndarray:
     """Coordinates (V, 3) in metres of a figure that stands upright and faces the viewer.
 
     Joints are placed by the meaning of their names (`graphs.naming`); a joint with an unknown name continues the limb
-    it hangs on. A skeleton of which fewer than half the names are known is laid out as a tree around its root
-    instead.
+    it hangs on, and a root with one stands amid the joints that hang on it. A skeleton of which fewer than half the
+    names are known is laid out as a tree around its root instead.
     """
     want = places(skeleton)
     positions = _hand() if "wrist" in want and "thumb_tip" in want else _positions()
@@ -81,12 +81,20 @@ def reference_pose(skeleton: Skeleton) -> np.ndarray:
     rows = [combine(place, known) for place in want]
     if 2 * sum(row is not None for row in rows) < len(rows):
         return _radial(skeleton)
+    found = {
+        joint: sum(weight * table[index] for index, weight in row.items())
+        for joint, row in enumerate(rows)
+        if row is not None
+    }
     pose = np.zeros((skeleton.num_joints, 3))
     for joint in np.argsort(skeleton.depths, kind="stable"):
-        row, parent = rows[joint], skeleton.parents[joint]
-        if row is not None:
-            pose[joint] = sum(weight * table[index] for index, weight in row.items())
-        elif parent >= 0:
+        parent = skeleton.parents[joint]
+        if joint in found:
+            pose[joint] = found[joint]
+        elif parent < 0:
+            around = [found[child] for child, above in skeleton.edges if above == joint and child in found]
+            pose[joint] = np.mean(around or list(found.values()), axis=0)
+        else:
             above = skeleton.parents[parent]
             pose[joint] = pose[parent] + (0.5 * (pose[parent] - pose[above]) if above >= 0 else (0, 0.1, 0))
     return pose

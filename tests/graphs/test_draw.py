@@ -69,6 +69,12 @@ class TestReferencePose:
         np.testing.assert_allclose(np.linalg.norm(pose, axis=1), 0.3 * star.depths, atol=1e-12)
         assert len(np.unique(pose.round(6), axis=0)) == 7
 
+    def test_unknown_root_stands_amid_its_children(self):
+        skeleton = Skeleton("desk", ("gadget", "head", "pelvis", "left_hand", "right_hand"), (-1, 0, 0, 0, 0))
+        pose = reference_pose(skeleton)
+        np.testing.assert_allclose(pose[0], pose[1:].mean(0))
+        assert pose[2, 1] < pose[0, 1] < pose[1, 1]
+
     def test_one_unknown_name_continues_its_limb(self):
         names = (*get_skeleton("coco17").joints, "left_gadget")
         skeleton = Skeleton("gadget", names, (*get_skeleton("coco17").parents, 9))
