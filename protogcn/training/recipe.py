@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import difflib
 import functools
 import math
 from argparse import ArgumentError
@@ -16,6 +15,7 @@ import yaml
 from graphs.messages import unknown
 from graphs.streams import check_stream
 from protogcn.data.pipeline_config import PipelineConfig
+from protogcn.training.recipe_files import find_recipe
 from protogcn.training.sections import (
     DataConfig,
     EvaluationConfig,
@@ -164,25 +164,6 @@ def _with_bases(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 def in_fold(recipe: Recipe, fold: int) -> Recipe:
     """The recipe for another fold of its benchmark."""
     return dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, fold=fold))
-
-
-def find_recipe(path: str | Path) -> Path:
-    """The file of a recipe, in the working directory or among the installed recipes."""
-    path = Path(path)
-    if path.is_file():
-        return path
-    import protogcn.configs
-
-    installed = Path(protogcn.configs.__file__).parent
-    inside = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
-    if (installed / inside).is_file():
-        return installed / inside
-    known = sorted(f"configs/{file.relative_to(installed).as_posix()}" for file in installed.glob("*/*.yaml"))
-    near = difflib.get_close_matches(path.as_posix(), known, n=3, cutoff=0.6)
-    if near:
-        raise FileNotFoundError(f"there is no recipe {path}. Did you mean: {', '.join(near)}")
-    folders = ", ".join(sorted({Path(name).parts[1] for name in known}))
-    raise FileNotFoundError(f"there is no recipe {path}. There are configs/<benchmark>/<model>.yaml for {folders}")
 
 
 def parse_recipe(content: Mapping[str, Any], origin: str | Path, overrides: Sequence[str] = ()) -> Recipe:
