@@ -133,8 +133,9 @@ def label_contents(
         if not np.array_equal(own, labels):
             raise ValueError("its own labels are not those given; are they of the same split, and counted from 0?")
         if kind is None:
-            sums = scores.sum(axis=1, dtype=np.float64)
-            summing = bool(scores.min() >= 0 and np.abs(sums - 1).max() < 2e-3)
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums = scores.sum(axis=1, dtype=np.float64)
+                summing = bool(scores.min() >= 0 and np.abs(sums - 1).max() < 2e-3)
             kind, origin = KINDS[summing], "detected: rows " + ("sum to 1" if summing else "do not sum to 1")
         else:
             check_choice(kind, KINDS, "kind of scores")

@@ -94,9 +94,9 @@ def plan_fusions(
         for size, names in _SEEDS.items()
     ]
     # Two runs of one modality are no published fusion; they stand last, for the comparison.
-    pair = [("2", "motion", (first["j"], first["jm"]))] if {first["jm"], second["j"]} <= set(there) else []
-    plans += [*seeds[1:], *pair, seeds[0]]
-    return [plan for plan in plans if set(plan[2]) <= set(there) and len(set(plan[2])) == len(plan[2])]
+    plans += [*seeds[1:], ("2", "motion", (first["j"], first["jm"])), seeds[0]]
+    plans = [plan for plan in plans if set(plan[2]) <= set(there) and len(set(plan[2])) == len(plan[2])]
+    return plans if plans and plans[-1][:2] == ("2", "seeds") else [p for p in plans if p[:2] != ("2", "motion")]
 
 
 def compare_readings(fusions: Mapping[tuple[str, str], FusedRuns]) -> list[str]:

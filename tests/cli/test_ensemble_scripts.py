@@ -109,7 +109,8 @@ def test_other_seeds(tmp_path, capsys):
 def test_the_same_seed_twice_is_no_second_reading(tmp_path, capsys):
     runs = write_runs(tmp_path / "protogcn")
     assert main(CHOICE, ["--runs", str(runs), "--second-seed", "0"]) == 0
-    assert "with second seeds:" not in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "with second seeds:" not in text and "2 with motion" not in text
 
 
 def test_what_is_missing_is_answered_with_commands(tmp_path, monkeypatch, capsys):
