@@ -89,7 +89,8 @@ def analyse(
         )
     evidence = evidence or cross_evidence(parts)
     temperatures = fit_temperatures(evidence)
-    fitted = fit_weights(evidence, rule, temperatures if heat else None) if fit else None
+    warm = temperatures if heat or rule == "probabilities" else None
+    fitted = fit_weights(evidence, rule, warm) if fit else None
     used = fitted.applied if fitted else weights
     warmth = temperatures.applied if heat else None
     labels = list(names) if names else [part.name for part in parts]

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from protogcn.evaluation.blocks import each_block, in_threads, row_blocks
-from protogcn.evaluation.ensemble import check_rule, convert
+from protogcn.evaluation.blocks import in_threads, row_blocks
+from protogcn.evaluation.ensemble import check_rule
 from protogcn.evaluation.evidence import Evidence
 
 __all__ = ["Fitted", "fit_scales", "fit_temperatures", "fit_weights"]
 
-# Added to each probability of a true class: one clip that all streams miss must not decide.
+# A probability of zero has no logarithm; one clip that all streams miss must not decide.
 _FLOOR = 1e-6
 _MOST_HEAT = 100.0
 
@@ -47,29 +47,32 @@ class Fitted:
 
 
 def fit_weights(evidence: Evidence, rule: str, temperatures: Fitted | None = None) -> Fitted:
-    """Weights on the simplex that make the fused scores most likely.
+    """Weights on the simplex, in proportion to the factors of the logits that make their sum most likely.
 
-    Rule "probabilities": the log-likelihood of the mixture of the streams' probabilities. Rule "logits": that of the
-    softmax of their weighted logits, of which the sum of the weights is then divided out. Both are concave, so there is
-    one optimum and no chance in finding it.
+    These are the coefficients a_i >= 0 of the log-linear pool, softmax(sum(a_i * logits_i)): a convex problem, so there
+    is one optimum and no chance in finding it. Rule "probabilities" has no such problem of its own (its likelihood
+    rewards the one sharpest stream instead of many); it takes the same coefficients, of logits that have been divided
+    by their temperatures, because a probability does not grow with the scale of the logits.
 
     Args:
         evidence: clips to fit on.
         rule: by which the scores are to be fused.
-        temperatures: by which the logits are divided first, fitted on the same evidence.
+        temperatures: fitted on the same evidence; by default those that rule "probabilities" needs.
 
     Raises:
         ValueError: a rule that the parts do not allow.
     """
     check_rule(rule, evidence.parts)
-    fit = _fit_mixture if rule == "probabilities" else _fit_logits
+    if temperatures is None and rule == "probabilities":
+        temperatures = fit_temperatures(evidence)
 
     def fitted(fold: int | None) -> np.ndarray:
         clips = _without(evidence, fold)
         heat = np.ones(len(evidence.parts))
         if temperatures is not None:
             heat = temperatures.values if fold is None else temperatures.by_fold[fold]
-        return fit(evidence, clips, heat)
+        arrays = [_logits(evidence, part, clips) / np.float32(own) for part, own in enumerate(heat)]
+        return _on_simplex(fit_scales(arrays, evidence.labels[clips]))
 
     return _over_folds(evidence, fitted)
 
@@ -100,42 +103,6 @@ def _without(evidence: Evidence, fold: int | None) -> np.ndarray:
 def _logits(evidence: Evidence, part: int, clips: np.ndarray) -> np.ndarray:
     scores = evidence.parts[part].scores[evidence.rows[part][clips]]
     return scores if evidence.parts[part].kind == "logits" else np.log(np.maximum(scores, _FLOOR))
-
-
-def _fit_mixture(evidence: Evidence, clips: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    from scipy.optimize import minimize
-
-    count, labels = len(evidence.parts), evidence.labels[clips]
-    truth = np.empty((len(clips), count))
-    for index, part in enumerate(evidence.parts):
-        rows = evidence.rows[index][clips]
-
-        def fill(block: slice, part=part, rows=rows, index=index) -> None:
-            values = convert(part.scores[rows[block]], part.kind, "probabilities", float(heat[index]))
-            truth[block, index] = np.take_along_axis(values, labels[block, None], axis=1)[:, 0]
-
-        each_block(fill, len(clips), part.num_classes)
-    truth += _FLOOR
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        mixed = truth @ weights
-        return -float(np.log(mixed).mean()), -(truth / mixed[:, None]).mean(axis=0)
-
-    found = minimize(
-        loss,
-        np.full(count, 1 / count),
-        jac=True,
-        method="SLSQP",
-        bounds=[(0, 1)] * count,
-        constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": lambda w: np.ones(count)},
-        options={"ftol": 1e-12, "maxiter": 500},
-    )
-    return _on_simplex(found.x)
-
-
-def _fit_logits(evidence: Evidence, clips: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    arrays = [_logits(evidence, part, clips) / np.float32(heat[part]) for part in range(len(evidence.parts))]
-    return _on_simplex(fit_scales(arrays, evidence.labels[clips]))
 
 
 def _on_simplex(values: np.ndarray) -> np.ndarray:

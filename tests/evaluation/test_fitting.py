@@ -44,21 +44,22 @@ def test_too_few_to_cross_fit(folds, clips):
         stratified_folds(np.zeros(clips, int), np.array([str(i) for i in range(clips)]), folds)
 
 
-def mixture_by_expectation_maximisation(truth, steps=20000):
-    weights = np.full(truth.shape[1], 1 / truth.shape[1])
-    for _ in range(steps):
-        shares = truth * weights
-        weights = (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
-    return weights
+@pytest.mark.parametrize("rule", ["probabilities", "logits"])
+def test_weights_do_not_depend_on_how_loud_a_stream_is(rule):
+    """Logits of three times the size need a third of the weight; as probabilities they need the same."""
+    parts = make_parts(0, 3, clips=600, strengths=(2.0, 1.0, 1.5))
+    first = parts[0]
+    loud = [ScoreFile(first.ids, 3 * first.scores, "logits", first.labels, (), first.meta), *parts[1:]]
+    plain, other = (fit_weights(optimistic_evidence(p), rule).values for p in (parts, loud))
+    factors = np.array([1.0 if rule == "probabilities" else 1 / 3, 1.0, 1.0])
+    np.testing.assert_allclose(other, plain * factors / (plain @ factors), atol=5e-3)
 
 
-def test_mixture_weights_are_those_of_expectation_maximisation():
-    parts = make_parts(0, 3, strengths=(2.0, 1.0, 1.5))
-    reference = parts[0]
-    probabilities = [softmax(aligned(part, reference)) for part in parts]
-    truth = np.stack([p[np.arange(300), reference.labels] for p in probabilities], axis=1) + 1e-6
-    fitted = fit_weights(optimistic_evidence(parts), "probabilities")
-    np.testing.assert_allclose(fitted.values, mixture_by_expectation_maximisation(truth), atol=2e-3)
+def test_probabilities_and_their_logits_have_the_same_weights():
+    logits = make_parts(0, 3, clips=600, strengths=(2.0, 1.0, 1.5))
+    soft = [ScoreFile(p.ids, softmax(p.scores), "probabilities", p.labels, (), p.meta) for p in logits]
+    weights = [fit_weights(optimistic_evidence(parts), "probabilities").values for parts in (logits, soft)]
+    np.testing.assert_allclose(*weights, atol=2e-3)
 
 
 def test_logit_weights_minimise_the_log_loss():
