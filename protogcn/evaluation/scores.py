@@ -10,6 +10,7 @@ A score file is an .npz without pickled objects:
     meta         unicode ()              JSON object: benchmark, split, stream, model, seed, version, ...
 """
 
+import errno
 import json
 import os
 import zipfile
@@ -225,6 +226,11 @@ def read_npz(path: str | Path, only: Sequence[str] | None = None) -> dict[str, n
             return {key: archive[key] for key in archive.files if only is None or key in only}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, MemoryError) as error:
         raise ValueError(f"{path} is not an intact .npz ({error}); it may be truncated or of another format.") from None
+    except OSError as error:
+        # A forged place of a member makes the file seek before its start.
+        if error.errno != errno.EINVAL:
+            raise
+        raise ValueError(f"{path} is not an intact .npz; its table of contents points outside the file.") from None
     except DAMAGED as error:
         reason = "it holds pickled objects, which could run code" if "allow_pickle" in str(error) else str(error)
         raise ValueError(f"{path} was refused: {reason}.") from None
