@@ -23,7 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and not args.takes_overrides:
         parser.error(f"unrecognised arguments: {' '.join(rest)}; see protogcn {args.verb} --help")
     try:
-        return args.run(args, rest)
+        status: int = args.run(args, rest)
+        # A reader that is gone shows when what is left is written, which would otherwise be at exit.
+        sys.stdout.flush()
+        return status
     except BrokenPipeError:
         # The reader of our output, such as head, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

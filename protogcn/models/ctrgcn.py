@@ -232,8 +232,18 @@ def ctrgcn_pyskl(
 ) -> CTRGCN:
     """CTR-GCN as the PYSKL toolbox trains it: topologies turned round, one activation more, other starting values.
 
-    The adjacency follows the skeleton; on ``ntu25`` the hands are those of PYSKL's graph. The options are those
-    of :func:`ctrgcn`.
+    The adjacency follows the skeleton; on ``ntu25`` the hands are those of PYSKL's graph.
+
+    Args:
+        skeleton: layout of the clips.
+        num_classes: size of the classifier.
+        in_channels: C of the clips.
+        num_persons: persons of a clip; each is normalised by itself.
+        base_channels: width of the first blocks.
+        num_blocks: depth; blocks are counted from 1.
+        widen_at: blocks that double the channels.
+        downsample_at: blocks that halve the frame rate.
+        dropout: before the classifier.
     """
     stages = plan_stages(in_channels, base_channels, num_blocks, widen_at, downsample_at)
     return CTRGCN(skeleton, num_classes, in_channels, num_persons, stages, dropout, PYSKL)

@@ -216,6 +216,9 @@ def test_what_is_missing(tmp_path, tiny_yaml, refused):
     (folder / "checkpoints" / "last.ckpt").unlink()
     refused(["test", folder], "'last'", "best")
     shutil.rmtree(folder / "checkpoints")
+    # What is left is a saved model, which can be tested on any store.
+    refused(["test", folder], "--store")
+    (folder / "model.safetensors").unlink()
     refused(["test", folder], "none has been written yet")
 
 
