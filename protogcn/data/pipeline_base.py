@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from graphs import augment, streams
 from graphs.messages import unknown
@@ -56,7 +57,12 @@ class Pipeline(ABC):
         stream: what the pipeline computes; where the network forms the modes itself, `j` or `jm` for all streams.
         num_clips: 1 in training and validation, `config.test_clips` in the test.
         out_shape: (num_clips, num_persons, clip_len, V, C).
+        gives: what the network sees, `clips` or `heatmaps`.
+        views: network inputs that one clip becomes in `network_input`, whose scores are averaged.
     """
+
+    gives = "clips"
+    views = 1
 
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
         streams.check_stream(stream)
@@ -156,6 +162,22 @@ class Pipeline(ABC):
     @abstractmethod
     def apply(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
         """The network input that follows from a draw, float32 `out_shape`."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the network input."""
+        return self.out_shape[-1]
+
+    def network_input(self, clips: Tensor) -> Tensor:
+        """What the network takes, computed where the clips are: on the device, for a whole batch.
+
+        Args:
+            clips: results of `apply` as one batch (B, M, T, V, C).
+
+        Returns:
+            (B * views, ...), the views of one clip next to each other.
+        """
+        return clips
 
     def draw_changes(self, rng: np.random.Generator) -> dict[str, Any]:
         """The changes that make sense in every protocol, as fields of a `Draw`."""

@@ -24,32 +24,42 @@ Builder = Callable[..., SkeletonClassifier]
 COMMON = ("skeleton", "num_classes", "in_channels")
 # A builder takes the number of persons only where its network depends on it.
 PERSONS = "num_persons"
+TAKES = ("clips", "heatmaps")
+"""What networks take: clips (N, M, T, V, C), or heat-map volumes (N, K, T, H, W)."""
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What the catalogue knows of a model: name, one-line summary, paper, options with defaults, training criterion."""
+    """What the catalogue knows of a model: name, summary, paper, options with defaults, training criterion, input."""
 
     name: str
     summary: str
     paper: str
     options: dict[str, Any]
     criterion: type[nn.Module]
+    takes: str = "clips"
 
 
 _BUILDERS: dict[str, tuple[Builder, ModelInfo]] = {}
 
 
-def register_model(name: str, *, paper: str, criterion: type[nn.Module] = CrossEntropy) -> Callable[[Builder], Builder]:
+def register_model(
+    name: str, *, paper: str, criterion: type[nn.Module] = CrossEntropy, takes: str = "clips"
+) -> Callable[[Builder], Builder]:
     """Decorator that enters a builder ``(skeleton, num_classes, in_channels, **options)`` into the catalogue.
 
     A builder that also names ``num_persons`` is told how many persons a clip has at most.
     ``criterion`` is the training loss of the model, called as ``criterion(logits, aux, target)`` on what its
-    ``forward_train`` returns. The first line of the builder's docstring is the summary that ``protogcn models`` prints.
+    ``forward_train`` returns. ``takes`` says what the network sees: ``clips`` (N, M, T, V, C), or ``heatmaps``
+    (N, K, T, H, W), of which ``in_channels`` is K. The first line of the builder's docstring is the summary that
+    ``protogcn models`` prints.
 
     Raises:
-        ValueError: the name is taken, the builder lacks one of the three common arguments, or an option has no default.
+        ValueError: the name is taken, the builder lacks one of the three common arguments, an option has no default, or
+            ``takes`` is neither of the two.
     """
+    if takes not in TAKES:
+        raise ValueError(unknown("input of a model", takes, TAKES, show_all=True))
 
     def enter(builder: Builder) -> Builder:
         if name in _BUILDERS:
@@ -65,7 +75,7 @@ def register_model(name: str, *, paper: str, criterion: type[nn.Module] = CrossE
         if bare:
             raise ValueError(f"the builder of {name!r} must give every option a default; {', '.join(bare)} has none")
         summary = (inspect.getdoc(builder) or "").split("\n")[0]
-        _BUILDERS[name] = (builder, ModelInfo(name, summary, paper, options, criterion))
+        _BUILDERS[name] = (builder, ModelInfo(name, summary, paper, options, criterion, takes))
         return builder
 
     return enter
@@ -97,9 +107,9 @@ def is_shipped(name: str) -> bool:
 def create_model(
     name: str,
     *,
-    skeleton: str | Path | Skeleton = "ntu25",
+    skeleton: str | Path | Skeleton | None = None,
     num_classes: int,
-    in_channels: int = 3,
+    in_channels: int | None = None,
     num_persons: int = 2,
     **options: Any,
 ) -> SkeletonClassifier:
@@ -107,23 +117,28 @@ def create_model(
 
     Args:
         name: an entry of :func:`list_models`.
-        skeleton: a layout of the catalogue, a YAML file, or a :class:`graphs.Skeleton`.
+        skeleton: a layout of the catalogue, a YAML file, or a :class:`graphs.Skeleton`; None is ``ntu25``, and
+            ``coco17`` for networks of heat maps.
         num_classes: size of the classifier.
-        in_channels: C of the input clips (3 for x, y, z or x, y, score).
+        in_channels: C of the input clips (3, the default, for x, y, z or x, y, score), or the number K of heat maps (one
+            per joint by default).
         num_persons: most persons of a clip, for the networks that normalise every person slot by itself; the others
             take any number, whatever is said here.
         **options: what :func:`model_info` lists for this model.
 
     Returns:
-        A module that takes clips (N, M, T, V, C) and returns logits (N, num_classes).
+        A module that takes clips (N, M, T, V, C), or heat maps (N, K, T, H, W), and returns logits (N, num_classes).
 
     Raises:
         ValueError: unknown model or option, or a value of the wrong type or out of range; the message names it.
     """
     builder, info = _find(name)
     check_options(info.name, builder, options, info.options)
+    on_maps = info.takes == "heatmaps"
+    layout = get_skeleton(skeleton or ("coco17" if on_maps else "ntu25"))
+    if in_channels is None:
+        in_channels = layout.num_joints if on_maps else 3
     check_counts(num_classes=num_classes, in_channels=in_channels, num_persons=num_persons)
-    layout = get_skeleton(skeleton)
     persons = {PERSONS: num_persons} if PERSONS in inspect.signature(builder).parameters else {}
     model = builder(skeleton=layout, num_classes=num_classes, in_channels=in_channels, **persons, **options)
     # Defaults are noted too, lest a later version that changes them should build another network.

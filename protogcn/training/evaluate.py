@@ -15,7 +15,7 @@ from protogcn import __version__
 from protogcn.data.dataset import ClipDataset
 from protogcn.evaluation.metrics import Metrics, average_clips, evaluate
 from protogcn.evaluation.scores import ScoreFile, save_scores
-from protogcn.models import SkeletonClassifier, create_model, import_models
+from protogcn.models import SkeletonClassifier, create_model, import_models, model_info
 from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
 from protogcn.training.model_facts import save_tested
 from protogcn.training.recipe import Recipe
@@ -26,15 +26,26 @@ _CHECKPOINT: dict[str, type] = {"state_dict": dict, "history": list}
 
 
 def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> SkeletonClassifier:
-    """The recipe's network for the clips of a data set, its weights drawn from the recipe's seed."""
+    """The recipe's network for the clips of a data set, its weights drawn from the recipe's seed.
+
+    Raises:
+        ValueError: the network takes something else than the pipeline gives.
+    """
     if recipe.model.module:
         import_models(recipe.model.module)
+    takes, gives = model_info(recipe.model.name).takes, dataset.pipeline.gives
+    if takes != gives:
+        advice = "heatmap" if takes == "heatmaps" else "another protocol than heatmap"
+        raise ValueError(
+            f"{recipe.model.name} takes {takes}, and protocol {recipe.pipeline.protocol} gives {gives}: set "
+            f"pipeline.protocol to {advice}"
+        )
     torch.manual_seed(recipe.seed)
     model = create_model(
         recipe.model.name,
         skeleton=dataset.pipeline.skeleton,
         num_classes=num_classes,
-        in_channels=dataset.pipeline.out_shape[-1],
+        in_channels=dataset.pipeline.in_channels,
         num_persons=dataset.pipeline.out_shape[1],
         **recipe.model.options,
     )
@@ -101,9 +112,10 @@ def score_clips(
     model.eval()
     for clips, _, place in tqdm(loader, "test", leave=False, disable=True if rank else None):
         samples, count = clips.shape[:2]
+        inputs = dataset.pipeline.network_input(clips.flatten(0, 1).to(weight.device, weight.dtype, non_blocking=True))
         with _precision(recipe.trainer.precision, weight.device):
-            logits = model(clips.flatten(0, 1).to(weight.device, weight.dtype, non_blocking=True))
-        logits = logits.float().view(samples, count, -1).cpu().numpy()
+            logits = model(inputs)
+        logits = logits.float().view(samples, count * dataset.pipeline.views, -1).cpu().numpy()
         scores.append(torch.from_numpy(average_clips(logits, kind_of_scores(recipe))))
         places.append(place)
     model.train(was_training)
@@ -111,8 +123,8 @@ def score_clips(
 
 
 def kind_of_scores(recipe: Recipe) -> str:
-    """``logits`` where the recipe tests one clip per sample or averages logits, else ``probabilities``."""
-    return "logits" if recipe.pipeline.test_clips == 1 else recipe.evaluation.average
+    """``logits`` where the recipe tests one input per sample or averages logits, else ``probabilities``."""
+    return "logits" if recipe.pipeline.test_inputs == 1 else recipe.evaluation.average
 
 
 def gather_scores(places: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,7 +161,9 @@ def write_results(
         "version": __version__,
     }
     names = dataset.store.class_names
-    result = ScoreFile(np.array(dataset.ids), scores.numpy(), kind_of_scores(recipe), dataset.labels, names, meta)
+    result = ScoreFile(
+        np.array(dataset.ids), scores.numpy(), kind_of_scores(recipe), dataset.labels, names, meta
+    )
     metrics = evaluate(result.scores, result.labels)
     save_scores(folder / SCORES, result)
     title = f"{recipe.benchmark}, {recipe.model.name}, stream {recipe.stream}: {100 * metrics.top1:.2f} % top-1"

@@ -75,7 +75,7 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
     trainer = _trainer(recipe, folder, machine)
     loader = make_loader(recipe, training, rank=trainer.global_rank, processes=trainer.world_size)
     steps = -(-len(loader) // recipe.trainer.accumulate)
-    task = StreamTask(recipe, model, steps, history)
+    task = StreamTask(recipe, model, (training.pipeline, validation.pipeline), steps, history)
     evaluation = make_loader(recipe, validation, rank=trainer.global_rank, processes=trainer.world_size)
     last = folder / CHECKPOINTS / "last.ckpt"
     resumed = last if last.is_file() and not fresh else None

@@ -7,6 +7,7 @@ import pytorch_lightning as lightning
 import torch
 from torch import Tensor, nn
 
+from protogcn.data.pipeline_base import Pipeline
 from protogcn.models import SkeletonClassifier, create_criterion
 from protogcn.training.averaging import average_statistics
 from protogcn.training.history import History
@@ -20,14 +21,23 @@ class StreamTask(lightning.LightningModule):
     Args:
         recipe: the run's recipe.
         model: a network of the catalogue.
+        pipelines: of the training and of the validation clips.
         steps_per_epoch: optimiser steps of one epoch.
         history: receives a row per epoch.
     """
 
-    def __init__(self, recipe: Recipe, model: SkeletonClassifier, steps_per_epoch: int, history: History) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        model: SkeletonClassifier,
+        pipelines: tuple[Pipeline, Pipeline],
+        steps_per_epoch: int,
+        history: History,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.model = model
+        self.pipelines = pipelines
         self.criterion = create_criterion(recipe.model.name, **recipe.loss)
         self.steps_per_epoch = steps_per_epoch
         self.history = history
@@ -52,7 +62,7 @@ class StreamTask(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         clips, labels, _ = batch
-        logits, aux = self.model.forward_train(clips.flatten(0, 1))
+        logits, aux = self.model.forward_train(self.pipelines[0].network_input(clips.flatten(0, 1)))
         terms = self.criterion(_full(logits), aux, labels)
         self._training += self._counts(terms["loss"].detach(), logits, labels)
         return terms["loss"]
@@ -63,7 +73,7 @@ class StreamTask(lightning.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> None:
         clips, labels, _ = batch
-        logits = _full(self.model(clips.flatten(0, 1)))
+        logits = _full(self.model(self.pipelines[1].network_input(clips.flatten(0, 1))))
         self._validation += self._counts(nn.functional.cross_entropy(logits, labels), logits, labels)
 
     def on_validation_epoch_end(self) -> None:
