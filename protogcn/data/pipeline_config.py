@@ -49,6 +49,7 @@ class PipelineConfig:
         turn_degrees: largest turn about the vertical axis, in training (nw_ucla).
         tilt_degrees: largest tilt about the horizontal axis, in training (nw_ucla).
         significant_digits: 6 recovers the doubles of the NW-UCLA files from a float32 store; 0 takes it as it is.
+        double: show the network every test clip in the mirror too, and average the scores (heatmap).
 
     Raises:
         ValueError: for a value out of range; the message names the field.
@@ -80,6 +81,7 @@ class PipelineConfig:
     turn_degrees: int = 60
     tilt_degrees: int = 60
     significant_digits: int = 0
+    double: bool = True
 
     def __post_init__(self) -> None:
         for name in ("p_interval", "spine", "shoulders"):
@@ -117,6 +119,11 @@ class PipelineConfig:
             self._check(
                 "test_clips", self.test_clips == 1, "1 with sampling pad, which leaves nothing to vary between clips"
             )
+
+    @property
+    def test_inputs(self) -> int:
+        """Network inputs that one sample becomes in the test, whose scores are averaged."""
+        return self.test_clips * (2 if self.protocol == "heatmap" and self.double else 1)
 
     def _check(self, name: str, good: bool, expected: str) -> None:
         if not good:

@@ -120,8 +120,8 @@ def create_model(
         skeleton: a layout of the catalogue, a YAML file, or a :class:`graphs.Skeleton`; None is ``ntu25``, and
             ``coco17`` for networks of heat maps.
         num_classes: size of the classifier.
-        in_channels: C of the input clips (3, the default, for x, y, z or x, y, score), or the number K of heat maps (one
-            per joint by default).
+        in_channels: C of the input clips (3, the default, for x, y, z or x, y, score), or K, the number of heat maps
+            (one per joint by default).
         num_persons: most persons of a clip, for the networks that normalise every person slot by itself; the others
             take any number, whatever is said here.
         **options: what :func:`model_info` lists for this model.

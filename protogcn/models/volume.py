@@ -47,6 +47,6 @@ class VolumeClassifier(SkeletonClassifier):
         raise TypeError(f"{type(self).__name__} must define forward_features")
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
-        """Features (N, num_features, T', H', W') to logits (N, num_classes), or to pooled features (N, num_features)."""
+        """Features (N, num_features, T', H', W') to logits (N, num_classes), or to pooled ones (N, num_features)."""
         pooled = torch.mean(features, (2, 3, 4))
         return pooled if pre_logits else self.classifier(self.dropout(pooled))

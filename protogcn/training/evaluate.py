@@ -161,9 +161,7 @@ def write_results(
         "version": __version__,
     }
     names = dataset.store.class_names
-    result = ScoreFile(
-        np.array(dataset.ids), scores.numpy(), kind_of_scores(recipe), dataset.labels, names, meta
-    )
+    result = ScoreFile(np.array(dataset.ids), scores.numpy(), kind_of_scores(recipe), dataset.labels, names, meta)
     metrics = evaluate(result.scores, result.labels)
     save_scores(folder / SCORES, result)
     title = f"{recipe.benchmark}, {recipe.model.name}, stream {recipe.stream}: {100 * metrics.top1:.2f} % top-1"
