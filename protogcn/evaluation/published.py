@@ -47,6 +47,6 @@ def find_model(benchmark: PublishedBenchmark, model: str) -> str | None:
     """The name under which results of `model` are published on `benchmark`, however it is spelled there."""
 
     def plain(name: str) -> str:
-        return "".join(letter for letter in name.lower() if letter.isalnum() or letter == "+")
+        return "".join(letter for letter in name.lower().replace("+", "p") if letter.isalnum())
 
     return next((name for name in benchmark.published if plain(name) == plain(model)), None)

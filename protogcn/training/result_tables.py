@@ -16,7 +16,7 @@ from protogcn.evaluation.report import Row, format_p
 from protogcn.evaluation.stream_table import StreamTable
 from protogcn.training.finished import Run
 
-_PUBLISHED_KEYS = ("j", "b", "k", "jm", "bm", "km", "limb", "2", "4", "6", "all")
+_PUBLISHED_KEYS = ("j", "b", "k", "jm", "bm", "km", "2", "4", "6", "all")
 
 
 def split_line(finished: Sequence[Run]) -> str:
