@@ -1,0 +1,1 @@
+"""Its presence makes the helpers of this folder importable from the tests in the folders below."""
