@@ -9,5 +9,5 @@ setup(
         "protogcn.ensembles",
     ],
     package_dir={"protogcn.configs": "configs", "protogcn.ensembles": "ensembles"},
-    package_data={"protogcn.configs": ["*.yaml", "*/*.yaml"], "protogcn": ["py.typed"]},
+    package_data={"protogcn.configs": ["*.yaml", "*/*.yaml", "*/*/*.yaml"], "protogcn": ["py.typed"]},
 )

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
 from protogcn.data.benchmarks import get_benchmark, list_benchmarks
+from protogcn.data.class_split import ClassSubset, pick_shots, unseen_classes
 from protogcn.data.dataset import ClipDataset
 from protogcn.data.pipeline import build_pipeline
 from protogcn.data.store import ClipStore
@@ -74,10 +75,11 @@ class ClipSampler(Sampler[int]):
 
 
 def open_store(recipe: Recipe) -> ClipStore:
-    """The store of a recipe.
+    """The store of a recipe, narrowed to the classes that its training may know.
 
     Raises:
-        FileNotFoundError, ValueError: no store there, or a damaged one; the message says what to type.
+        FileNotFoundError, ValueError: no store there, or a damaged one, or ``data.unseen`` does not fit it; the message
+            says what to type.
     """
     if not recipe.data.store:
         raise ValueError(
@@ -91,7 +93,16 @@ def open_store(recipe: Recipe) -> ClipStore:
                 f"{store.path} has {store.num_classes} classes, but {recipe.benchmark} has {expected}; give its own "
                 "store by --data.store=<folder>, or these clips a name of their own by --benchmark=<name>"
             )
-    return store
+    unseen = _unseen(recipe, store)
+    if not unseen or recipe.data.shots:
+        return store
+    return ClassSubset(store, [name for name in store.class_names if name not in unseen])
+
+
+def _unseen(recipe: Recipe, store: ClipStore) -> tuple[str, ...]:
+    if not recipe.data.unseen:
+        return ()
+    return unseen_classes(recipe.data.unseen, store.class_names, recipe.benchmark)
 
 
 def split_names(recipe: Recipe) -> tuple[str, str]:
@@ -120,7 +131,10 @@ def make_dataset(recipe: Recipe, store: ClipStore, mode: str, skeleton: Skeleton
     name = train if mode == "train" else test
     indices = store.split(name)
     if not len(indices):
-        raise ValueError(f"the split {name} of {store.path} holds no clips; convert its source again")
+        kept = f" of {', '.join(store.class_names)}" if isinstance(store, ClassSubset) else ""
+        raise ValueError(f"the split {name} of {store.path} holds no clips{kept}; convert its source again")
+    if mode == "train" and recipe.data.shots:
+        indices = pick_shots(store, indices, recipe.data.shots, recipe.seed, _unseen(recipe, store) or None)
     repeat = _epoch_plan(recipe, store, indices).passes if mode == "train" else 1
     return ClipDataset(store, indices, pipeline, seed=recipe.seed, repeat=repeat)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from protogcn.data.benchmarks import get_benchmark, list_benchmarks
+from protogcn.data.class_split import ClassSubset
 from protogcn.data.dataset import ClipDataset
 from protogcn.data.pipeline import Pipeline, build_pipeline
 from protogcn.data.store import ClipStore
@@ -25,6 +26,8 @@ def save_tested(
         "metrics": {key: results[key] for key in _METRICS if key in results},
     }
     facts["evaluation"] |= {"channels": dataset.store.channels}
+    if isinstance(dataset.store, ClassSubset):
+        facts["evaluation"]["unseen"] = list(dataset.store.left_out)
     try:
         save_model(model, folder, module=recipe.model.module, seed=recipe.seed, **facts)
     except ValueError as error:
@@ -77,7 +80,12 @@ def recipe_of(description: ModelDescription, store: str, split: str = "", origin
         "benchmark": description.benchmark or "own",
         "stream": description.stream,
         "seed": description.seed or 0,
-        "data": {"store": store, "test": split or said.get("split", ""), "fold": said.get("fold", 0)},
+        "data": {
+            "store": store,
+            "test": split or said.get("split", ""),
+            "fold": said.get("fold", 0),
+            "unseen": said.get("unseen", []),
+        },
         "pipeline": dict(description.preprocessing),
         "model": {"name": description.model, "module": description.module, "options": dict(description.options)},
         "trainer": trainer,

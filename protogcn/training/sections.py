@@ -39,6 +39,10 @@ class DataConfig:
         class_repeat: passes over single classes, times ``repeat``; 1 for what is not named. A list of one number per
             class, or a mapping of class names, class indices or ranges of them (``{60-119: 2}``) to numbers. Of a class
             with 1.5, every clip is shown once per epoch and a random half of them twice (PYSKL's ``class_prob``).
+        unseen: classes that training must not know: a split file, the name of one in ``configs/<benchmark>/zero_shot``,
+            or a list of class names. The network is built for the others, and validated and tested on theirs.
+        shots: learn from at most so many clips of every class; 0 takes all. Together with ``unseen``, from so many of
+            every class named there, beside all clips of the others: the network then knows all classes.
         workers: loader processes; 0 loads in the training process, which is best on a few cores.
     """
 
@@ -49,9 +53,13 @@ class DataConfig:
     repeat: int = 1
     sampling: Literal["uniform", "class_balanced"] = "uniform"
     class_repeat: dict[int | str, float] | list[float] = field(default_factory=dict)
+    unseen: list[str] | str = field(default_factory=list)
+    shots: int = 0
     workers: int = 0
 
     def __post_init__(self) -> None:
+        if self.shots < 0:
+            raise ValueError(f"data.shots must be a number of clips per class, 0 for all; got {self.shots}")
         values = self.class_repeat.values() if isinstance(self.class_repeat, Mapping) else self.class_repeat
         if not all(0 <= value < math.inf for value in values):
             raise ValueError(f"data.class_repeat must hold numbers of passes, 0 or more; got {self.class_repeat}")
