@@ -79,6 +79,14 @@ class OptimizerConfig:
         weight_decay: on all parameters, as published.
         momentum: of sgd.
         nesterov: of sgd.
+        betas: of adamw, decays of the averages of the gradient and of its square.
+        eps: of adamw, added to the root of the averaged square.
+        multipliers: a part of the full name of a parameter -> factor of its learning rate, such as
+            ``{text_encoder: 0.001, logit_scale: 0.1}``. Of several parts that a name holds the longest decides, of
+            equally long ones the first in the alphabet.
+        decay_multipliers: the same for the weight decay.
+        layer_decay: factor of the learning rate from each stage of the network to the one before it, down from the
+            head, whose rate is ``lr``; on top of ``multipliers``. 1 gives all stages the same rate.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -86,6 +94,23 @@ class OptimizerConfig:
     weight_decay: float = 5e-4
     momentum: float = 0.9
     nesterov: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    multipliers: dict[str, float] = field(default_factory=dict)
+    decay_multipliers: dict[str, float] = field(default_factory=dict)
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        for word in ("multipliers", "decay_multipliers"):
+            given = getattr(self, word)
+            if not all(key and 0 <= value < math.inf for key, value in given.items()):
+                raise ValueError(f"optimizer.{word} maps parts of parameter names to factors of 0 or more; got {given}")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"optimizer.layer_decay must lie in (0, 1], got {self.layer_decay}")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"optimizer.betas must lie in [0, 1), got {list(self.betas)}")
+        if not 0 < self.eps < math.inf:
+            raise ValueError(f"optimizer.eps must be above 0, got {self.eps}")
 
 
 @dataclass(frozen=True)
@@ -94,11 +119,13 @@ class ScheduleConfig:
 
     Attributes:
         name: ``cosine`` to zero, ``step`` by ``gamma`` at ``milestones`` (epochs), or ``constant``.
-        warmup_epochs: linear rise from zero.
+        warmup_epochs: linear rise from zero, before the schedule begins.
         milestones: epochs at which ``step`` multiplies by ``gamma``.
         gamma: factor of ``step``.
         interval: the rate moves at every ``iteration``, or only from ``epoch`` to epoch, as in CTR-GCN and InfoGCN: the
             first of five epochs of warm-up then has a fifth of the rate throughout.
+        warmup_start: factor that the rise begins with instead of zero; it then multiplies the schedule, which begins
+            with the run, as in MMCV (SkeletonCLIP: 0.1).
     """
 
     name: Literal["cosine", "step", "constant"] = "cosine"
@@ -106,6 +133,11 @@ class ScheduleConfig:
     milestones: list[int] = field(default_factory=list)
     gamma: float = 0.1
     interval: Literal["iteration", "epoch"] = "iteration"
+    warmup_start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warmup_start <= 1:
+            raise ValueError(f"schedule.warmup_start must lie in [0, 1], got {self.warmup_start}")
 
 
 @dataclass(frozen=True)

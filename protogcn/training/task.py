@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from protogcn.data.pipeline_base import Pipeline
 from protogcn.models import SkeletonClassifier, create_criterion
 from protogcn.training.averaging import average_statistics
+from protogcn.training.depth import parameter_depths
 from protogcn.training.history import History
 from protogcn.training.optimizers import learning_rate_factor, make_optimizer
 from protogcn.training.recipe import Recipe
@@ -60,6 +61,12 @@ class StreamTask(lightning.LightningModule):
         self._training = torch.zeros(3, dtype=torch.float64, device=self.device)
         self._started = time.perf_counter()
 
+    def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
+        # What a part of the network or the criterion keeps in bounds, such as a learned temperature.
+        for module in self.modules():
+            if callable(before_step := getattr(module, "before_step", None)):
+                before_step()
+
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         clips, labels, _ = batch
         logits, aux = self.model.forward_train(self.pipelines[0].network_input(clips.flatten(0, 1)))
@@ -84,7 +91,7 @@ class StreamTask(lightning.LightningModule):
         average_statistics(self.model, self.trainer.strategy)
         row = {"epoch": self.current_epoch + 1.0, **self._report("train", self._training), **self._validated}
         self._validated = {}
-        row["lr"] = self.trainer.optimizers[0].param_groups[0]["lr"]
+        row["lr"] = self._base_rate()
         row["seconds"] = time.perf_counter() - self._started
         self.history.rows.append(row)
         if self.trainer.is_global_zero:
@@ -100,11 +107,20 @@ class StreamTask(lightning.LightningModule):
         self.history.rows = list(checkpoint["history"])
 
     def configure_optimizers(self) -> Any:
-        optimizer = make_optimizer(self.recipe.optimizer, self.parameters())
+        config = self.recipe.optimizer
+        depths = parameter_depths(self.model) if config.layer_decay < 1 else {}
+        depths = {f"model.{name}": depth for name, depth in depths.items()}
+        optimizer = make_optimizer(config, self.named_parameters(), depths)
         steps = self.steps_per_epoch * self.recipe.trainer.epochs
         factor = learning_rate_factor(self.recipe.schedule, steps, self.steps_per_epoch)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _base_rate(self) -> float:
+        """The present learning rate of parameters without a multiplier of their own."""
+        scheduler: Any = self.trainer.lr_scheduler_configs[0].scheduler
+        rate: float = self.recipe.optimizer.lr * scheduler.lr_lambdas[0](scheduler.last_epoch)
+        return rate
 
     @staticmethod
     def _counts(loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def network():
 
 def test_sgd_is_told_everything_and_gets_every_parameter():
     model = network()
-    optimizer = make_optimizer(OptimizerConfig("sgd", 0.3, 0.01, 0.8, True), model.parameters())
+    optimizer = make_optimizer(OptimizerConfig("sgd", 0.3, 0.01, 0.8, True), model.named_parameters())
     assert isinstance(optimizer, torch.optim.SGD) and len(optimizer.param_groups) == 1
     group = optimizer.param_groups[0]
     told = (group["lr"], group["weight_decay"], group["momentum"], group["nesterov"])
@@ -81,13 +81,13 @@ def test_sgd_is_told_everything_and_gets_every_parameter():
 
 
 def test_sgd_without_momentum_is_plain():
-    group = make_optimizer(OptimizerConfig(momentum=0.0), network().parameters()).param_groups[0]
+    group = make_optimizer(OptimizerConfig(momentum=0.0), network().named_parameters()).param_groups[0]
     assert group["momentum"] == 0 and not group["nesterov"]
 
 
 def test_adamw_decays_apart_from_the_gradient():
     model = network()
-    optimizer = make_optimizer(OptimizerConfig("adamw", 0.1, 0.5), model.parameters())
+    optimizer = make_optimizer(OptimizerConfig("adamw", 0.1, 0.5), model.named_parameters())
     assert isinstance(optimizer, torch.optim.AdamW)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     for parameter in model.parameters():
