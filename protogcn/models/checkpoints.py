@@ -74,6 +74,20 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError: no such file.
         ValueError: the file is no checkpoint, or holds objects that would run code when loaded.
     """
+    content = read_checkpoint(path)
+    try:
+        return unwrap_state_dict(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """What a checkpoint holds, wrappers included, for those that keep their weights in several parts.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: the file is no checkpoint, or holds objects that would run code when loaded.
+    """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}")
@@ -81,7 +95,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         return _read_safetensors(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except _MALFORMED as error:
         if refused := re.search(r"GLOBAL (\w+(?:\.\w+)+)", str(error)):
             raise ValueError(
@@ -91,10 +105,6 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise ValueError(
             f"{path} is no PyTorch checkpoint, or a damaged one: download or copy it again, and compare its size"
         ) from error
-    try:
-        return unwrap_state_dict(content)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -102,7 +112,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         with safetensors.safe_open(path, framework="pt") as file:
             if ENTRY in (file.metadata() or {}):
                 raise ValueError(f"{path} is a model of this library already: load_model({str(path)!r}) builds it")
-            return unwrap_state_dict({name: file.get_tensor(name).clone() for name in file.keys()})  # noqa: SIM118
+            return {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or a damaged one ({error}): copy it again") from error
 
