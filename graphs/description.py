@@ -11,7 +11,7 @@ from graphs.messages import unknown
 
 Built = TypeVar("Built")
 
-KEYS = ("name", "joints", "edges", "centre", "bones", "mirror", "parts", "body_centre", "extra_edges")
+KEYS = ("name", "joints", "edges", "centre", "bones", "mirror", "parts", "body_centre", "extra_edges", "limbs")
 _ARM = {"collar", "shoulder", "elbow", "wrist", "hand", "palm", "thumb", "index", "middle", "ring", "pinky", "finger"}
 _LEG = {"hip", "knee", "ankle", "foot", "heel", "toe"}
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
@@ -196,6 +196,7 @@ def _build(cls: Callable[..., Built], find: _Finder, parents: tuple[int, ...], d
         parts=groups,
         bone_parents=tuple(bone_parents) if bones else None,
         extra_edges=find.pairs(more.get("extra_edges", ()), "extra_edges"),
+        limb_edges=find.pairs(more["limbs"], "limbs") if "limbs" in more else None,
         body_centre=find(more["body_centre"], "body_centre") if "body_centre" in more else -1,
     )
 

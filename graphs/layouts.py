@@ -20,6 +20,7 @@ key              meaning                                                        
 ``body_centre``  the joint that centring moves to the origin                         the centre
 ``bones``        ``{left_hand: hip}``: parents of the bone streams where they differ as in ``joints``
 ``extra_edges``  ``[[left_hand, right_hand]]``: drawn, but in no adjacency           none
+``limbs``        ``[[head, left_hand]]``: lines of limb heat maps, from start to end edges, from child to parent
 ===============  ==================================================================  ============================
 
 Instead of parents, ``joints`` may be a plain list of names with ``edges`` (pairs in any order and direction) and
@@ -50,6 +51,12 @@ _OPENPOSE_BODY = (
 )
 _FINGERS = ("index", "middle", "ring", "little")
 _GIRDLES = [["left_shoulder", "right_shoulder"], ["left_hip", "right_hip"]]
+# The lines that PoseC3D draws, in the order of the channels of its published weights.
+_COCO_LIMBS = [
+    *[[0, 1], [0, 2], [1, 3], [2, 4]],
+    *[[0, 5], [5, 7], [7, 9], [0, 6], [6, 8], [8, 10]],
+    *[[5, 11], [11, 13], [13, 15], [6, 12], [12, 14], [14, 16], [11, 12]],
+]
 
 # Joints as "joint:parent" in array order, the root as "joint:". With @ for the side, (...) stands for the joints of the
 # left side and then those of the right, {...} for right and then left, [...] for left and right in turn.
@@ -100,7 +107,11 @@ _DETAILS: dict[str, dict[str, Any]] = {
         "body_centre": "spine_mid",
         "bones": {"left_hand_tip": "left_thumb", "right_hand_tip": "right_thumb"},
     },
-    "coco17": {"bones": {"left_hip": "nose", "right_hip": "nose"}, "extra_edges": _GIRDLES},
+    "coco17": {
+        "bones": {"left_hip": "nose", "right_hip": "nose"},
+        "extra_edges": _GIRDLES,
+        "limbs": _COCO_LIMBS,
+    },
     "openpose18_pyskl": {"bones": {"nose": None, "neck": "nose"}},
     "openpose20": {"body_centre": "mid_torso"},
     "openpose25": {"body_centre": "mid_hip"},

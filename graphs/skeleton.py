@@ -29,6 +29,8 @@ class Skeleton:
         bone_parents: the tree of the bone streams where it is not ``parents`` (normalised to None when equal).
         extra_edges: further connections, drawn but in no adjacency matrix.
         body_centre: the joint that centring subtracts; -1 (the default) becomes the root.
+        limb_edges: (start, end) of the lines that limb heat maps draw, where they are not ``edges`` (normalised to None
+            when equal).
 
     Raises:
         ValueError: when the description is not a tree or refers to a joint twice or wrongly; names the joint and why.
@@ -42,6 +44,7 @@ class Skeleton:
     bone_parents: tuple[int, ...] | None = None
     extra_edges: tuple[tuple[int, int], ...] = ()
     body_centre: int = -1
+    limb_edges: tuple[tuple[int, int], ...] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -54,6 +57,8 @@ class Skeleton:
             if self.bone_parents == self.parents:
                 object.__setattr__(self, "bone_parents", None)
         self._check_groups()
+        if self.limb_edges == self.edges:
+            object.__setattr__(self, "limb_edges", None)
         if self.body_centre == -1:
             object.__setattr__(self, "body_centre", self.centre)
         self._check_index(self.body_centre, "body_centre")
@@ -72,6 +77,11 @@ class Skeleton:
     def edges(self) -> tuple[tuple[int, int], ...]:
         """The V - 1 edges of the tree as (child, parent), in the order of the children."""
         return tuple((child, parent) for child, parent in enumerate(self.parents) if parent >= 0)
+
+    @property
+    def limbs(self) -> tuple[tuple[int, int], ...]:
+        """The L (start, end) pairs of joints whose lines limb heat maps draw, one map each; by default the edges."""
+        return self.edges if self.limb_edges is None else self.limb_edges
 
     @property
     def bone_tree(self) -> tuple[int, ...]:
@@ -101,6 +111,15 @@ class Skeleton:
         order = np.arange(self.num_joints)
         for left, right in self.mirror:
             order[[left, right]] = right, left
+        order.setflags(write=False)
+        return order
+
+    @cached_property
+    def limb_mirror(self) -> np.ndarray:
+        """(L,) int64, read-only: the limb in each limb's place in the mirror, itself where that is not among `limbs`."""
+        place = {frozenset(limb): index for index, limb in enumerate(self.limbs)}
+        images = (frozenset(self.mirror_permutation[list(limb)].tolist()) for limb in self.limbs)
+        order = np.array([place.get(image, index) for index, image in enumerate(images)], dtype=np.int64)
         order.setflags(write=False)
         return order
 
@@ -157,7 +176,7 @@ class Skeleton:
             joints: names in array order, or only how many there are (then ``joint_0`` ...).
             edges: V - 1 pairs of joints, by name or index, in any order and direction.
             centre: the root; by default the joint with the least distance to the farthest joint.
-            **details: ``mirror``, ``parts``, ``body_centre``, ``extra_edges`` and ``bones`` as in `from_dict`.
+            **details: ``mirror``, ``parts``, ``body_centre``, ``extra_edges``, ``limbs`` and ``bones`` as in `from_dict`.
 
         Raises:
             ValueError: the edges do not form one connected tree; names the joints concerned.
@@ -188,6 +207,8 @@ class Skeleton:
         plain["parts"] = {part: [names[joint] for joint in members] for part, members in self.parts.items()}
         if self.extra_edges:
             plain["extra_edges"] = [[names[a], names[b]] for a, b in self.extra_edges]
+        if self.limb_edges is not None:
+            plain["limbs"] = [[names[start], names[end]] for start, end in self.limb_edges]
         return plain
 
     def _fail(self, reason: str) -> ValueError:
@@ -202,6 +223,8 @@ class Skeleton:
     def _freeze(self) -> None:
         """Lists become tuples, so that equal skeletons compare and hash equal."""
         pairs = {key: tuple(tuple(pair) for pair in getattr(self, key)) for key in ("mirror", "extra_edges")}
+        if self.limb_edges is not None:
+            pairs["limb_edges"] = tuple(tuple(pair) for pair in self.limb_edges)
         bones = None if self.bone_parents is None else tuple(self.bone_parents)
         parts = {part: tuple(members) for part, members in self.parts.items()}
         frozen = {"joints": tuple(self.joints), "parents": tuple(self.parents), "bone_parents": bones, "parts": parts}
@@ -235,12 +258,18 @@ class Skeleton:
             grounded.update(path)
 
     def _check_groups(self) -> None:
-        for where, pairs in (("mirror", self.mirror), ("extra_edges", self.extra_edges)):
+        groups = (("mirror", self.mirror), ("extra_edges", self.extra_edges), ("limbs", self.limb_edges or ()))
+        for where, pairs in groups:
             for pair in pairs:
                 if len(pair) != 2 or pair[0] == pair[1]:
                     raise self._fail(f"{where} must hold pairs of two different joints; got {pair}")
                 for joint in pair:
                     self._check_index(joint, where)
+        drawn = [frozenset(limb) for limb in self.limbs]
+        for index, limb in enumerate(drawn):
+            if limb in drawn[:index]:
+                start, end = (self.joints[joint] for joint in self.limbs[index])
+                raise self._fail(f"the limb {start} - {end} is given twice in limbs; each has one heat map")
         pairs_by_name = {" - ".join(self.joints[joint] for joint in pair): pair for pair in self.mirror}
         self._check_disjoint("mirror pair", pairs_by_name, "a joint has one mirror image")
         self._check_disjoint("part", self.parts, "parts must not overlap")
