@@ -5,6 +5,7 @@ by (height, width), boxes by (left, top, right, bottom) in whole pixels. Nothing
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ def pose_box(
 
     Returns:
         The box, or None where there is too little to see.
+
+    Raises:
+        ValueError: the pose is so large that its extent is no number.
     """
     sides = []
     for axis in range(2):
@@ -47,6 +51,8 @@ def pose_box(
             return None
         sides.append(((seen.max() + seen.min()) / 2, (seen.max() - seen.min()) / 2 * (1 + padding)))
     (x, half_width), (y, half_height) = sides
+    if not math.isfinite(half_width + half_height):
+        raise ValueError("the joints of a clip are too far apart for pixels: mend its coordinates, or leave it out")
     if aspect is not None:
         half_height = max(aspect[0] * half_width, half_height)
         half_width = max(1 / aspect[1] * half_height, half_width)
@@ -87,26 +93,47 @@ def centre_box(image_shape: tuple[int, int], size: tuple[int, int]) -> Box:
     return left, top, left + wide, top + high
 
 
-def draw_box(
+@dataclass(frozen=True, slots=True, eq=False)
+class RandomCrop:
+    """The draw of a box, which `placed_box` puts into an image whose size need not be known yet.
+
+    Attributes:
+        aspects: width by height of the candidates, in order of preference.
+        areas: their shares of the image's area.
+        place: where the box lies between left and right, and between top and bottom, from 0 to below 1.
+    """
+
+    aspects: NDArray[np.float64]
+    areas: NDArray[np.float64]
+    place: tuple[float, float]
+
+
+def draw_crop(
     rng: np.random.Generator,
-    image_shape: tuple[int, int],
     area: tuple[float, float] = (0.56, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
-) -> Box:
-    """A random box for `crop`, anywhere in the image (RandomResizedCrop).
+) -> RandomCrop:
+    """Draw a box that may lie anywhere in an image (RandomResizedCrop).
 
     Args:
         rng: source of the draws.
-        image_shape: (height, width) in pixels.
         area: smallest and largest share of the image's area.
         aspect: smallest and largest width by height, whose logarithm is uniform.
     """
     aspects = np.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1]), _ATTEMPTS))
-    size = first_fitting_size(image_shape, aspects, rng.uniform(*area, _ATTEMPTS))
+    return RandomCrop(aspects, rng.uniform(*area, _ATTEMPTS), (rng.random(), rng.random()))
+
+
+def placed_box(image_shape: tuple[int, int], drawn: RandomCrop) -> Box:
+    """The drawn box in an image (height, width), or the square in its middle where no candidate fits."""
+    size = first_fitting_size(image_shape, drawn.aspects, drawn.areas)
     if size is None:
         return centre_box(image_shape, (min(image_shape), min(image_shape)))
-    top, left = (int(rng.integers(side - part + 1)) for side, part in zip(image_shape, size, strict=True))
-    return left, top, left + size[1], top + size[0]
+    (height, width), (high, wide) = image_shape, size
+    left, top = (
+        int(share * (rest + 1)) for share, rest in zip(drawn.place, (width - wide, height - high), strict=True)
+    )
+    return left, top, left + wide, top + high
 
 
 def first_fitting_size(
@@ -116,7 +143,7 @@ def first_fitting_size(
     height, width = image_shape
     pixels = areas * height * width
     widths, heights = np.round(np.sqrt(pixels * aspects)), np.round(np.sqrt(pixels / aspects))
-    fits = np.flatnonzero((widths <= width) & (heights <= height))
+    fits = np.flatnonzero((widths <= width) & (heights <= height) & (np.minimum(widths, heights) >= 1))
     return (int(heights[fits[0]]), int(widths[fits[0]])) if len(fits) else None
 
 

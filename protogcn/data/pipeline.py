@@ -5,6 +5,7 @@ from pathlib import Path
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
 from protogcn.data.ctrgcn_feeder import CtrGcnPipeline
+from protogcn.data.heatmap_pipeline import HeatmapPipeline
 from protogcn.data.nw_ucla_feeder import NwUclaPipeline
 from protogcn.data.pipeline_base import Draw, Pipeline, Prepared
 from protogcn.data.pipeline_config import PROTOCOLS, PipelineConfig
@@ -20,6 +21,7 @@ _CLASSES: dict[str, type[Pipeline]] = {
     "ctrgcn": CtrGcnPipeline,
     "infogcn": CtrGcnPipeline,
     "nw_ucla": NwUclaPipeline,
+    "heatmap": HeatmapPipeline,
 }
 
 
@@ -31,12 +33,13 @@ def build_pipeline(
     Args:
         config: the recipe.
         skeleton: layout of the network's joints, in any form that `get_skeleton` takes.
-        stream: `j`, `b`, `k`, `jm`, `bm` or `km`.
+        stream: `j`, `b`, `k`, `jm`, `bm` or `km`; in the protocol heatmap `j` or `b`, joint and limb maps.
         mode: `train` (random), `val` (one fixed clip) or `test` (`config.test_clips` fixed clips).
         channels: what the clips hold: `xyz`, `xy` or `xys` (x, y, score).
 
     Returns:
-        `pipeline(clip, rng)`, float32 of shape `pipeline.out_shape`: (num_clips, num_persons, clip_len, V, C).
+        `pipeline(clip, rng)`, float32 of shape `pipeline.out_shape`: (num_clips, num_persons, clip_len, V, C), of
+        which a network takes what `pipeline.network_input` makes on its device.
 
     Raises:
         ValueError: if an option is unknown, or protocol, channels and skeleton do not fit together.

@@ -11,7 +11,8 @@ from torch import Tensor
 from graphs import augment, streams
 from graphs.messages import unknown
 from graphs.skeleton import Skeleton
-from protogcn.data.pipeline_config import PROTOCOLS, PipelineConfig
+from protogcn.data.framing import RandomCrop
+from protogcn.data.pipeline_config import HEATMAP, PROTOCOLS, PipelineConfig
 
 MODES = ("train", "val", "test")
 CHANNELS = ("xyz", "xy", "xys")
@@ -32,8 +33,9 @@ class Draw:
     Attributes:
         frames: indices (num_clips * clip_len,) into the prepared clip; in ctrgcn and infogcn positions between frames.
         visible: which of the frames are shown, bool as `frames`; None shows all. Zero padding hides some.
-        angles: radians about x, y, z (the protocol nw_ucla: tilt, turn, 0).
+        angles: radians about x, y, z (the protocols nw_ucla and heatmap: tilt, turn, 0).
         scale, shear, noise, flip, part, joints: parameters of the functions of that name in `graphs.augment`.
+        crop: the box that is cut out of the picture (heatmap).
     """
 
     frames: NDArray[Any]
@@ -45,6 +47,7 @@ class Draw:
     flip: bool = False
     part: int = augment.NO_PART
     joints: NDArray[np.bool_] | None = None
+    crop: RandomCrop | None = None
 
 
 class Pipeline(ABC):
@@ -72,8 +75,8 @@ class Pipeline(ABC):
         if channels not in CHANNELS:
             raise ValueError(unknown("channels", channels, CHANNELS, show_all=True))
         flat = config.protocol.endswith("_2d")
-        if flat == (channels == "xyz"):
-            *others, last = (name for name in PROTOCOLS if flat != name.endswith("_2d"))
+        if config.protocol != HEATMAP and flat == (channels == "xyz"):
+            *others, last = (name for name in PROTOCOLS if name != HEATMAP and flat != name.endswith("_2d"))
             raise ValueError(
                 f"protocol {config.protocol} needs {'image' if flat else '3-D'} coordinates, but the clips hold "
                 f"{channels!r}: set pipeline.protocol to {', '.join(others)} or {last}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protogcn.data.framing import centre_box, crop, draw_box, first_fitting_size, pose_box, resize
+from protogcn.data.framing import centre_box, crop, draw_crop, first_fitting_size, placed_box, pose_box, resize
 
 FOLDER = Path(__file__).parents[1] / "goldens" / "data"
 CASES = json.loads((FOLDER / "framing.json").read_text())
@@ -87,19 +87,20 @@ def test_published_crops(name):
 
 @given(SHAPES, st.integers(0))
 def test_random_boxes_lie_in_the_image(image, seed):
-    left, top, right, bottom = draw_box(np.random.default_rng(seed), image)
+    left, top, right, bottom = placed_box(image, draw_crop(np.random.default_rng(seed)))
     assert 0 <= left < right <= image[1] and 0 <= top < bottom <= image[0]
 
 
 def test_random_boxes_have_the_shares_asked_for():
-    boxes = [draw_box(np.random.default_rng(seed), (200, 300), (0.2, 0.3), (0.5, 2.0)) for seed in range(200)]
+    draws = [draw_crop(np.random.default_rng(seed), (0.2, 0.3), (0.5, 2.0)) for seed in range(200)]
+    boxes = [placed_box((200, 300), draw) for draw in draws]
     wide, high = np.array([(right - left, bottom - top) for left, top, right, bottom in boxes]).T
     assert ((wide * high / 60000 > 0.19) & (wide * high / 60000 < 0.31)).all()
     assert (wide / high).min() < 0.6 and (wide / high).max() > 1.8
 
 
 def test_image_too_narrow_for_any_box_is_cropped_to_its_middle_square():
-    assert draw_box(np.random.default_rng(0), (10, 400), (0.9, 1.0)) == (195, 0, 205, 10)
+    assert placed_box((10, 400), draw_crop(np.random.default_rng(0), (0.9, 1.0))) == (195, 0, 205, 10)
 
 
 @given(SHAPES, st.integers(4, 200))
