@@ -116,7 +116,7 @@ class Skeleton:
 
     @cached_property
     def limb_mirror(self) -> np.ndarray:
-        """(L,) int64, read-only: the limb in each limb's place in the mirror, itself where that is not among `limbs`."""
+        """(L,) int64, read-only: the limb in each limb's place in the mirror, or itself where there is none."""
         place = {frozenset(limb): index for index, limb in enumerate(self.limbs)}
         images = (frozenset(self.mirror_permutation[list(limb)].tolist()) for limb in self.limbs)
         order = np.array([place.get(image, index) for index, image in enumerate(images)], dtype=np.int64)
@@ -176,7 +176,7 @@ class Skeleton:
             joints: names in array order, or only how many there are (then ``joint_0`` ...).
             edges: V - 1 pairs of joints, by name or index, in any order and direction.
             centre: the root; by default the joint with the least distance to the farthest joint.
-            **details: ``mirror``, ``parts``, ``body_centre``, ``extra_edges``, ``limbs`` and ``bones`` as in `from_dict`.
+            **details: ``mirror``, ``parts``, ``body_centre``, ``extra_edges``, ``limbs``, ``bones`` as in `from_dict`.
 
         Raises:
             ValueError: the edges do not form one connected tree; names the joints concerned.
