@@ -1,5 +1,8 @@
 """The contract that every skeleton classifier keeps."""
 
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -7,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.skeleton import Skeleton
+from protogcn.models.clip_head import TextHead
 from protogcn.models.description import ModelDescription
 from protogcn.models.options import check_counts
+from protogcn.models.text.encoders import TextEncoder
 
 
 class SkeletonClassifier(nn.Module):
@@ -30,6 +35,8 @@ class SkeletonClassifier(nn.Module):
     """
 
     description: ModelDescription | None = None
+    criterion_parts: tuple[str, ...] = ()
+    """Modules that only the training criterion of this model uses; a text head, which has another one, freezes them."""
 
     def __init__(
         self, skeleton: Skeleton, num_classes: int, in_channels: int, num_features: int, dropout: float = 0.0
@@ -42,7 +49,7 @@ class SkeletonClassifier(nn.Module):
         self.in_channels = in_channels
         self.num_features = num_features
         self.dropout = nn.Dropout(dropout)
-        self.classifier = self._make_classifier(num_classes)
+        self.classifier: nn.Module = self._make_classifier(num_classes)
 
     def _make_classifier(self, num_classes: int) -> nn.Linear:
         classifier = nn.Linear(self.num_features, num_classes)
@@ -54,14 +61,61 @@ class SkeletonClassifier(nn.Module):
         """Replace the classifier by a fresh one of another size; the backbone keeps its weights.
 
         Raises:
-            ValueError: ``num_classes`` is no positive integer.
+            ValueError: ``num_classes`` is no positive integer, or the model tells its classes apart by their names.
         """
         check_counts(num_classes=num_classes)
+        if isinstance(self.classifier, TextHead):
+            raise ValueError(
+                "this model compares clips with the names of its classes: give it other names by "
+                "model.set_classes([...]), which needs no training"
+            )
+        reference = self._reference()
         self.num_classes = num_classes
         if self.description is not None:
             self.description = self.description.for_classes(num_classes)
-        reference = self.classifier.weight
         self.classifier = self._make_classifier(num_classes).to(reference.device, reference.dtype)
+        self._resize_criterion_parts()
+
+    def set_classes(self, class_names: Sequence[str], text_encoder: str | Path | TextEncoder | None = None) -> None:
+        """Tell other classes apart from now on by their names; nothing is trained.
+
+        Args:
+            class_names: in the order of the logits.
+            text_encoder: the one of the training, as for :func:`protogcn.models.create_model`; may be left out in the
+                process that trained the model. A saved model does not hold it.
+
+        Raises:
+            FileNotFoundError: no such text weights.
+            ValueError: the model has no text head, a name is empty or there twice, or the encoder is missing or not the
+                one of the training.
+        """
+        head = self.classifier
+        if not isinstance(head, TextHead):
+            raise ValueError(
+                f"this {type(self).__name__} has a linear classifier, which knows nothing of names: build it by "
+                "create_model(..., head='clip', class_names=..., text_encoder=...), or train a classifier for other "
+                "classes after model.reset_classifier(number)"
+            )
+        head.set_classes(class_names, text_encoder)
+        self.num_classes = len(head.class_names)
+        if self.description is not None:
+            options = {**self.description.options, **head.noted()}
+            fresh = self.description.for_classes(self.num_classes)
+            self.description = dataclasses.replace(fresh, options=options, class_names=head.class_names)
+        self._resize_criterion_parts()
+
+    def use_text_head(self, head: TextHead) -> None:
+        """Replace the classifier by one that compares features with class names."""
+        self.classifier = head
+        for part in self.criterion_parts:
+            self.get_submodule(part).requires_grad_(False)
+
+    def _resize_criterion_parts(self) -> None:
+        """Called when the number of classes has changed; for what a training criterion keeps of each class."""
+
+    def _reference(self) -> Tensor:
+        """A weight that has the device and the precision of the model."""
+        return next(self.classifier.parameters())
 
     def check_input(self, clips: Tensor) -> None:
         """Refuse a batch that is not (N, M, T, V, C) of this model's skeleton, in the precision of its weights.
@@ -84,7 +138,7 @@ class SkeletonClassifier(nn.Module):
     def _check_values(self, clips: Tensor) -> None:
         if not isinstance(clips, Tensor):
             raise ValueError(f"the model takes a torch tensor, got {type(clips).__name__}; torch.as_tensor makes one")
-        expected = self.classifier.weight.dtype
+        expected = self._reference().dtype
         # Autocast converts between the reduced precisions and float32 by itself.
         lenient = torch.is_autocast_enabled(clips.device.type) and clips.is_floating_point() and clips.itemsize <= 4
         if clips.dtype != expected and not lenient:
@@ -106,8 +160,16 @@ class SkeletonClassifier(nn.Module):
         return self.forward_head(self.forward_features(clips))
 
     def forward_train(self, clips: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        """Logits and what else the training criterion of this model needs; nothing else, unless a subclass says so."""
-        return self(clips), {}
+        """Logits and what else the training criterion needs: what a text head gives, or what a subclass says."""
+        if not isinstance(self.classifier, TextHead):
+            return self(clips), {}
+        return self.classify(self.dropout(self.forward_head(self.forward_features(clips), pre_logits=True)))
+
+    def classify(self, features: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Logits of the features that enter the classifier, and what the criterion of a text head needs of it."""
+        if isinstance(self.classifier, TextHead):
+            return self.classifier.forward_train(features)
+        return self.classifier(features), {}
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
         """Own state entry -> the entries of the official state dict that it holds, joined along their first axis."""

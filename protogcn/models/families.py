@@ -130,7 +130,7 @@ def build_official(
             )
         released = layout.name in ("ucla20", "ntu25", "ntu25_pyskl", "ntu25_infogcn")
         options = {"compat": "infogcn" if released else None, **options}
-    persons = {} if found.num_persons is None else {"num_persons": found.num_persons}
+    persons: dict[str, Any] = {} if found.num_persons is None else {"num_persons": found.num_persons}
     network = create_model(
         found.model,
         skeleton=layout,

@@ -146,9 +146,7 @@ class InfoGCN(SkeletonClassifier):
     def _draw_prior(self) -> Tensor:
         return nn.init.orthogonal_(torch.empty(self.num_classes, self.num_features), self.prior_gain)
 
-    def reset_classifier(self, num_classes: int) -> None:
-        """Replace classifier and class prior by fresh ones of another size; the backbone keeps its weights."""
-        super().reset_classifier(num_classes)
+    def _resize_criterion_parts(self) -> None:
         self.prior = self._draw_prior().to(self.prior)
 
     def forward_features(self, clips: Tensor) -> Tensor:
@@ -181,7 +179,8 @@ class InfoGCN(SkeletonClassifier):
             exponent = (self.noise_ratio * spread).clamp(max=math.log(LARGEST_DEVIATION))
             latent = mean + torch.exp(exponent) * torch.randn_like(mean)
         aux = {"latent": latent, "latent_mean": mean, "latent_spread": spread, "prior": self.prior}
-        return self.classifier(latent), aux
+        logits, of_head = self.classify(latent)
+        return logits, aux | of_head
 
     def _pool(self, features: Tensor) -> Tensor:
         return self.dropout(functional.relu(self.hidden(features.mean((3, 4)).mean(1))))

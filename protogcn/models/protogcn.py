@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, InputNorm, conv1x1, joined
+from protogcn.models.clip_head import TextHead
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.graph import DynamicTopologyConv, check_dynamic_width
 from protogcn.models.layers.stages import Stage, plan_stages
@@ -73,6 +74,8 @@ class ProtoGCN(BlockNetwork):
     Training calls :meth:`forward_train`, which also rebuilds the topology; :meth:`forward` does none of that work.
     """
 
+    criterion_parts = ("reconstruction", "class_memory")
+
     def __init__(
         self,
         skeleton: Skeleton,
@@ -103,8 +106,11 @@ class ProtoGCN(BlockNetwork):
 
         Returns:
             Logits (N, num_classes) and a dict of ``reconstructed_graph`` (N, V * V), its projection ``embedding``
-            (N, 256) and the ``class_memory`` buffer (256, num_classes), which the criterion updates in place.
+            (N, 256) and the ``class_memory`` buffer (256, num_classes), which the criterion updates in place. With a
+            text head, what that one gives alone.
         """
+        if isinstance(self.classifier, TextHead):
+            return super().forward_train(clips)
         *first, last = self.typed_blocks()
         x = self.enter(clips)
         for block in first:
@@ -121,10 +127,9 @@ class ProtoGCN(BlockNetwork):
     def typed_blocks(self) -> Sequence[ProtoGCNBlock]:
         return [block for block in self.blocks if isinstance(block, ProtoGCNBlock)]
 
-    def reset_classifier(self, num_classes: int) -> None:
-        super().reset_classifier(num_classes)
-        memory = self.class_memory.memory
-        self.class_memory.memory = torch.randn(memory.shape[0], num_classes, device=memory.device, dtype=memory.dtype)
+    def _resize_criterion_parts(self) -> None:
+        memory, classes = self.class_memory.memory, self.num_classes
+        self.class_memory.memory = torch.randn(memory.shape[0], classes, device=memory.device, dtype=memory.dtype)
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
         entries = super().official_entries()

@@ -16,14 +16,19 @@ from graphs.layouts import get_skeleton
 from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 from protogcn.models.base import SkeletonClassifier
+from protogcn.models.clip_head import HEAD_OPTIONS, TextHead, check_head_options, text_head
+from protogcn.models.clip_losses import ClipContrastive
 from protogcn.models.description import ModelDescription, is_plain, plain
 from protogcn.models.losses import CrossEntropy
 from protogcn.models.options import check_counts, check_options
+from protogcn.models.text_facts import TextFacts
 
 Builder = Callable[..., SkeletonClassifier]
 COMMON = ("skeleton", "num_classes", "in_channels")
 # A builder takes the number of persons only where its network depends on it.
 PERSONS = "num_persons"
+HEADS = ("linear", "clip")
+"""Classifiers that every network can have: a linear map, or a comparison with the names of the classes."""
 TAKES = ("clips", "heatmaps")
 """What networks take: clips (N, M, T, V, C), or heat-map volumes (N, K, T, H, W)."""
 
@@ -38,6 +43,10 @@ class ModelInfo:
     options: dict[str, Any]
     criterion: type[nn.Module]
     takes: str = "clips"
+
+    def reads_names(self, head: str = "linear") -> bool:
+        """Whether a model compares clips with the names of its classes: by its own doing, or by its head."""
+        return head == "clip" or "text_encoder" in self.options
 
 
 _BUILDERS: dict[str, tuple[Builder, ModelInfo]] = {}
@@ -111,9 +120,16 @@ def create_model(
     num_classes: int,
     in_channels: int | None = None,
     num_persons: int = 2,
+    head: str = "linear",
     **options: Any,
 ) -> SkeletonClassifier:
     """Build a model of the catalogue.
+
+    With ``head="clip"``, any network tells classes apart by their names: its features are compared with texts, see
+    :class:`protogcn.models.clip_head.TextHead`. Further options are then ``class_names``, one for each class;
+    ``text_encoder``, a file or folder with CLIP's weights, ``"minilm"``, or what else
+    :func:`protogcn.models.text.create_text_encoder` takes; ``prompts``; ``train_text``; ``projection``;
+    ``logit_scale`` and ``largest_logit_scale``.
 
     Args:
         name: an entry of :func:`list_models`.
@@ -124,6 +140,7 @@ def create_model(
             (one per joint by default).
         num_persons: most persons of a clip, for the networks that normalise every person slot by itself; the others
             take any number, whatever is said here.
+        head: ``"linear"``, or ``"clip"`` for class names.
         **options: what :func:`model_info` lists for this model.
 
     Returns:
@@ -133,18 +150,61 @@ def create_model(
         ValueError: unknown model or option, or a value of the wrong type or out of range; the message names it.
     """
     builder, info = _find(name)
-    check_options(info.name, builder, options, info.options)
+    if head not in HEADS:
+        raise ValueError(unknown("head", head, HEADS, show_all=True))
+    if head == "clip" and info.reads_names():
+        raise ValueError(f"{name} compares clips with class names by itself: leave out head={head!r}")
+    own = {key: value for key, value in options.items() if head == "linear" or key in info.options}
+    _check_no_head_options(info, own)
+    check_options(info.name, builder, own, info.options)
+    of_head = {key: value for key, value in options.items() if key not in own}
+    if head == "clip":
+        check_head_options(info.name, of_head, info.options)
     on_maps = info.takes == "heatmaps"
     layout = get_skeleton(skeleton or ("coco17" if on_maps else "ntu25"))
     if in_channels is None:
         in_channels = layout.num_joints if on_maps else 3
     check_counts(num_classes=num_classes, in_channels=in_channels, num_persons=num_persons)
     persons = {PERSONS: num_persons} if PERSONS in inspect.signature(builder).parameters else {}
-    model = builder(skeleton=layout, num_classes=num_classes, in_channels=in_channels, **persons, **options)
+    model = builder(skeleton=layout, num_classes=num_classes, in_channels=in_channels, **persons, **own)
     # Defaults are noted too, lest a later version that changes them should build another network.
     noted = {key: default for key, default in info.options.items() if is_plain(plain(default))} | options
-    model.description = ModelDescription(info.name, layout, num_classes, in_channels, num_persons, noted)
+    if head == "clip":
+        model.use_text_head(text_head(model.num_features, num_classes, **of_head))
+        noted["head"] = head
+    names: tuple[str, ...] = ()
+    if isinstance(model.classifier, TextHead):
+        noted |= model.classifier.noted()
+        names = model.classifier.class_names
+    model.description = ModelDescription(
+        info.name, layout, num_classes, in_channels, num_persons, noted, class_names=names
+    )
     return model
+
+
+def _check_no_head_options(info: ModelInfo, options: dict[str, Any]) -> None:
+    for key in options:
+        if key in HEAD_OPTIONS and key not in info.options:
+            raise ValueError(f"{key} is an option of head='clip', which {info.name} was not given: add head='clip'")
+
+
+def rebuild_model(description: ModelDescription) -> SkeletonClassifier:
+    """Build the network that a description is of, without any text weights, and without opening what it names.
+
+    Raises:
+        ValueError: it describes no network of the catalogue.
+    """
+    options = dict(description.options)
+    if model_info(description.model).reads_names(options.get("head", "linear")):
+        options["text_encoder"] = TextFacts.from_dict(options.get("text_encoder"))
+    return create_model(
+        description.model,
+        skeleton=description.skeleton,
+        num_classes=description.num_classes,
+        in_channels=description.in_channels,
+        num_persons=description.num_persons,
+        **options,
+    )
 
 
 def import_models(module: str) -> None:
@@ -176,13 +236,15 @@ def import_models(module: str) -> None:
         raise
 
 
-def create_criterion(name: str, **options: Any) -> nn.Module:
-    """The training criterion of a model, ``criterion(logits, aux, target) -> {"loss": ...}``.
+def create_criterion(name: str, *, head: str = "linear", **options: Any) -> nn.Module:
+    """The training criterion of a model with a head, ``criterion(logits, aux, target) -> {"loss": ...}``.
 
     Raises:
         ValueError: unknown model or option, or a value of the wrong type or out of range; the message names it.
     """
     criterion = model_info(name).criterion
+    if head != "linear":
+        criterion = ClipContrastive
     check_options(f"the loss of {name}", criterion, options)
     return criterion(**options)
 

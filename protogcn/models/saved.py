@@ -13,9 +13,10 @@ from torch.overrides import TorchFunctionMode
 from graphs.messages import unknown
 from protogcn import __version__
 from protogcn.models.base import SkeletonClassifier
+from protogcn.models.clip_head import TextHead
 from protogcn.models.description import ModelDescription
 from protogcn.models.model_file import MODEL_FILE, find_model_file, open_model_file, read_tensors, write_model_file
-from protogcn.models.registry import create_model, import_models, is_shipped, list_models
+from protogcn.models.registry import import_models, is_shipped, list_models, rebuild_model
 
 __all__ = ["MODEL_FILE", "find_model_file", "load_model", "read_description", "save_model", "verify"]
 
@@ -73,6 +74,9 @@ def save_model(
             f"{type(model).__name__} does not say how it is built again: build models with create_model, and save the "
             "model itself, not what wraps it"
         )
+    head = model.classifier
+    if isinstance(head, TextHead) and len(head.class_names) != model.num_classes:
+        raise ValueError("the head of the model was given other classes than the model: use model.set_classes([...])")
     known = model.description
     if known.num_classes != model.num_classes:
         known = known.for_classes(model.num_classes)
@@ -212,14 +216,7 @@ def _build_bounded(description: ModelDescription, tensors: Mapping[str, Tensor])
 def _build(description: ModelDescription) -> SkeletonClassifier:
     try:
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            return create_model(
-                description.model,
-                skeleton=description.skeleton,
-                num_classes=description.num_classes,
-                in_channels=description.in_channels,
-                num_persons=description.num_persons,
-                **description.options,
-            )
+            return rebuild_model(description)
     except _UNBUILDABLE as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"its options build no network ({type(error).__name__}: {reason})") from error

@@ -33,13 +33,17 @@ def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> Skele
     """
     if recipe.model.module:
         import_models(recipe.model.module)
-    takes, gives = model_info(recipe.model.name).takes, dataset.pipeline.gives
+    info = model_info(recipe.model.name)
+    takes, gives = info.takes, dataset.pipeline.gives
     if takes != gives:
         advice = "heatmap" if takes == "heatmaps" else "another protocol than heatmap"
         raise ValueError(
             f"{recipe.model.name} takes {takes}, and protocol {recipe.pipeline.protocol} gives {gives}: set "
             f"pipeline.protocol to {advice}"
         )
+    options = dict(recipe.model.options)
+    if info.reads_names(options.get("head", "linear")) and "class_names" not in options:
+        options["class_names"] = _names_of(dataset)
     torch.manual_seed(recipe.seed)
     model = create_model(
         recipe.model.name,
@@ -47,9 +51,19 @@ def build_model(recipe: Recipe, dataset: ClipDataset, num_classes: int) -> Skele
         num_classes=num_classes,
         in_channels=dataset.pipeline.in_channels,
         num_persons=dataset.pipeline.out_shape[1],
-        **recipe.model.options,
+        **options,
     )
     return model.double() if recipe.trainer.precision == "64-true" else model
+
+
+def _names_of(dataset: ClipDataset) -> list[str]:
+    names = list(dataset.store.class_names)
+    if names == [f"class {index}" for index in range(len(names))]:
+        raise ValueError(
+            f"the classes of {dataset.store.path} have no names, with which the network compares clips: prepare the "
+            "store with class names, or list them in model.options.class_names"
+        )
+    return names
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

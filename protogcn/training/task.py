@@ -39,7 +39,8 @@ class StreamTask(lightning.LightningModule):
         self.recipe = recipe
         self.model = model
         self.pipelines = pipelines
-        self.criterion = create_criterion(recipe.model.name, **recipe.loss)
+        head = recipe.model.options.get("head", "linear")
+        self.criterion = create_criterion(recipe.model.name, head=head, **recipe.loss)
         self.steps_per_epoch = steps_per_epoch
         self.history = history
         self._training = self._validation = torch.zeros(3, dtype=torch.float64)
