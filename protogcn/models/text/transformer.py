@@ -1,7 +1,6 @@
 """The transformer of CLIP (Radford et al., ICML 2021), under its state names, for texts, images and frames in a row."""
 
 import math
-from collections import OrderedDict
 from typing import Literal, get_args
 
 import torch
@@ -42,8 +41,24 @@ class SelfAttention(nn.Module):
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
 
 
+class Perceptron(nn.Module):
+    """Two layers with four times the width between them."""
+
+    def __init__(self, width: int, activation: Activation) -> None:
+        super().__init__()
+        if activation not in get_args(Activation):
+            raise ValueError(unknown("activation", activation, get_args(Activation), show_all=True))
+        self.c_fc = nn.Linear(width, 4 * width)
+        self.gelu = QuickGELU() if activation == "quick_gelu" else nn.GELU()
+        self.c_proj = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width) -> (..., width)."""
+        return self.c_proj(self.gelu(self.c_fc(x)))
+
+
 class ResidualAttentionBlock(nn.Module):
-    """Attention, then a two-layer perceptron of four times the width; each normalised before and added to its input."""
+    """Attention, then a perceptron; each normalised before and added to its input."""
 
     def __init__(
         self,
@@ -54,17 +69,9 @@ class ResidualAttentionBlock(nn.Module):
         activation: Activation = "quick_gelu",
     ) -> None:
         super().__init__()
-        if activation not in get_args(Activation):
-            raise ValueError(unknown("activation", activation, get_args(Activation), show_all=True))
         self.attn = SelfAttention(width, heads, causal)
         self.ln_1 = nn.LayerNorm(width, norm_eps)
-        self.mlp = nn.Sequential(
-            OrderedDict(
-                c_fc=nn.Linear(width, 4 * width),
-                gelu=QuickGELU() if activation == "quick_gelu" else nn.GELU(),
-                c_proj=nn.Linear(4 * width, width),
-            )
-        )
+        self.mlp = Perceptron(width, activation)
         self.ln_2 = nn.LayerNorm(width, norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,8 +114,8 @@ class Transformer(nn.Module):
             assert isinstance(block, ResidualAttentionBlock)
             nn.init.normal_(block.attn.in_proj_weight, std=deviation)
             nn.init.normal_(block.attn.out_proj.weight, std=into_sum)
-            nn.init.normal_(block.mlp.get_submodule("c_fc").weight, std=1 / math.sqrt(2 * width))
-            nn.init.normal_(block.mlp.get_submodule("c_proj").weight, std=into_sum)
+            nn.init.normal_(block.mlp.c_fc.weight, std=1 / math.sqrt(2 * width))
+            nn.init.normal_(block.mlp.c_proj.weight, std=into_sum)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, L, width) -> (N, L, width)."""
