@@ -111,7 +111,7 @@ class HeatmapPipeline(Pipeline):
         x = self._projected(x, draw) if self.solid else self._scored(x)
         box = framing.pose_box(x, image_shape or PICTURE, aspect=(1, 1))
         if box is None and image_shape is None:
-            x[..., :2] = in_pixels(x[..., :2], x[..., :2].any(axis=-1))
+            x[..., :2] = in_pixels(x[..., :2], (x[..., 0] != 0) | (x[..., 1] != 0))
             box = framing.pose_box(x, PICTURE, aspect=(1, 1))
         if box is not None:
             x, image_shape = framing.crop(x, box, keep_unseen=True)

@@ -144,8 +144,8 @@ class PipelineConfig:
         self._check("p_interval", 0 < low <= high <= 1, "two shares with 0 < low <= high <= 1")
         self._check("test_share", 0 < self.test_share <= 1, "a share above 0 and up to 1")
         if self.compat:
-            known = self.protocol.startswith("pyskl") or self.protocol == HEATMAP
-            self._check("compat", known, f"empty for protocol {self.protocol}")
+            differs = self.protocol.startswith("pyskl") or self.protocol == HEATMAP
+            self._check("compat", differs, f"empty for protocol {self.protocol}")
             self._check(
                 "p_interval", self.p_interval == (1.0, 1.0), "1, 1 with compat mmaction2, which takes all frames"
             )

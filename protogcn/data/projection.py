@@ -101,7 +101,7 @@ def project(
     return plane
 
 
-def in_pixels(plane: NDArray[np.float64], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+def in_pixels(plane: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """The points (..., 2) as pixels of a `PICTURE`: the larger extent of the clip fills it but for a margin.
 
     One scale and one shift serve the clip, so its movement is kept. Seen joints have positive coordinates, unseen ones
