@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from protogcn.models.checkpoints import read_state_dict
-from protogcn.models.text.clip_config import TextSettings, read_settings
+from protogcn.models.text.clip_config import TowerSettings, read_settings
 from protogcn.models.text.clip_text import ClipTextTransformer
 from protogcn.models.text.transformer import Activation
 
@@ -60,9 +60,7 @@ def load_clip_text(
         FileNotFoundError: no such file, or a folder without weights.
         ValueError: no text tower in it, one of another kind, or a file that would run code when loaded.
     """
-    path = Path(path).expanduser()
-    file = _find(path) if path.is_dir() else path
-    state = _read(file)
+    file, state = read_clip(path)
     settings = read_settings(file.parent)
     bookkept = set(BOOKKEEPING) <= set(state)
     tower, family = _text_half(file, state)
@@ -74,6 +72,21 @@ def load_clip_text(
             stacklevel=2,
         )
     return _build(file, tower, settings, activation, heads)
+
+
+def read_clip(path: str | Path) -> tuple[Path, dict[str, Tensor]]:
+    """The file of weights that a path means, and the weights in it by the names they have there.
+
+    Args:
+        path: a file, or a folder with one.
+
+    Raises:
+        FileNotFoundError: no such file, or a folder without weights.
+        ValueError: a damaged file, or one that would run code when loaded.
+    """
+    path = Path(path).expanduser()
+    file = _find(path) if path.is_dir() else path
+    return file, _read(file)
 
 
 def _find(folder: Path) -> Path:
@@ -181,7 +194,7 @@ def _from_hugging_face(file: Path, state: Mapping[str, Tensor]) -> dict[str, Ten
 
 
 def _build(
-    file: Path, state: dict[str, Tensor], settings: TextSettings, activation: Activation | None, heads: int | None
+    file: Path, state: dict[str, Tensor], settings: TowerSettings, activation: Activation | None, heads: int | None
 ) -> ClipTextTransformer:
     sizes = _sizes(file, state)
     width = sizes["width"]
