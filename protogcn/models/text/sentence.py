@@ -28,7 +28,7 @@ class MeanOfTokens(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, L), padded at the end -> (N, width)."""
         mask = tokens != self.padding
-        outputs = self.model(input_ids=tokens, attention_mask=mask.to(torch.int64)).last_hidden_state
+        outputs = self.model(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
         weights = mask[..., None].to(outputs.dtype)
         mean = (outputs * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1e-9)
         return F.normalize(mean, dim=-1) if self.normalise else mean

@@ -73,7 +73,7 @@ def read_merges(path: Path) -> list[tuple[str, str]]:
         lines = model.get("merges")
         if not isinstance(lines, list):
             raise ValueError(f"{path} is no tokeniser of byte pairs: it has no model.merges")
-        pairs = [tuple(line.split(" ")) if isinstance(line, str) else tuple(line) for line in lines]
+        pairs = [tuple(line) if isinstance(line, list) else tuple(str(line).split(" ")) for line in lines]
         ids = model.get("vocab")
     else:
         # The first line names the version; OpenAI's file goes on after the merges that CLIP uses.

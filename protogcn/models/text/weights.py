@@ -47,9 +47,9 @@ def load_clip_text(
 ) -> ClipTextTransformer:
     """Build a text tower with the weights of a file or folder; sizes are told from the weights.
 
-    Known are the state dicts of OpenAI, of open_clip (``CLIP`` and ``CustomTextCLIP``) and of Hugging Face (``CLIPModel``
-    and ``CLIPTextModelWithProjection``), as safetensors or PyTorch files, in pieces with an index too. Half precision
-    becomes single. A ``config.json`` or ``open_clip_config.json`` in the folder is heeded.
+    Known are the state dicts of OpenAI, of open_clip (``CLIP`` and ``CustomTextCLIP``) and of Hugging Face
+    (``CLIPModel`` and ``CLIPTextModelWithProjection``), as safetensors or PyTorch files, in pieces with an index too.
+    Half precision becomes single. A ``config.json`` or ``open_clip_config.json`` in the folder is heeded.
 
     Args:
         path: a file, or a folder with one.
@@ -110,8 +110,9 @@ def _read(file: Path) -> dict[str, Tensor]:
         plain = file.with_name(f"{file.stem}_state.pt").name
         raise ValueError(
             f"{file} is a TorchScript archive: a program beside its weights, as OpenAI publishes CLIP, and loading it "
-            "runs that program, so it was not loaded. If you trust where it comes from, turn it into a plain state dict: "
-            f"python -c \"import torch; torch.save(torch.jit.load('{file.name}', map_location='cpu').state_dict(), "
+            "runs that program, so it was not loaded. If you trust where it comes from, turn it into a plain state "
+            'dict: python -c "import torch; '
+            f"torch.save(torch.jit.load('{file.name}', map_location='cpu').state_dict(), "
             f"'{plain}')\", and pass {plain}"
         )
     return read_state_dict(file)
@@ -202,9 +203,10 @@ def _build(
     if heads is None and width % HEAD_WIDTH == 0:
         heads = width // HEAD_WIDTH
     if heads is None or heads < 1 or width % heads:
+        got = "" if heads is None else f" for {heads} heads"
         raise ValueError(
-            f"{file} has a width of {width}, which {f'{heads} heads' if heads else 'CLIP'} cannot share: CLIP has width / "
-            f"{HEAD_WIDTH} heads, and for others say so: '{file}:heads=4'"
+            f"{file} has a width of {width}{got}; CLIP has width / {HEAD_WIDTH} heads. Say which divisor of {width} it "
+            f"was trained with: '{file}:heads=4'"
         )
     # Weights are put in place, so no numbers need drawing first.
     with torch.device("meta"):

@@ -1,6 +1,7 @@
 """The text tower of CLIP against the official one, stage by stage."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,7 +24,8 @@ def golden(name: str) -> tuple[Golden, ClipTextTransformer, Tensor]:
 
 def small(**sizes: int) -> ClipTextTransformer:
     torch.manual_seed(0)
-    return ClipTextTransformer(**{"context_length": 12, "vocab_size": 50, "width": 32, "heads": 4, "layers": 2} | sizes)
+    defaults: dict[str, Any] = {"context_length": 12, "vocab_size": 50, "width": 32, "heads": 4, "layers": 2}
+    return ClipTextTransformer(**defaults | sizes)
 
 
 @pytest.mark.parametrize("name", ["clip_text__small_uniform", "clip_text__small_cliptokens"])
