@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from protogcn.models import SkeletonClassifier, create_model, model_info
+from protogcn.models.volume import VolumeClassifier
 
 CLASSES = 7
 OPTIONS: dict[str, Any] = {
@@ -18,24 +19,33 @@ OPTIONS: dict[str, Any] = {
     "num_scales": 3,
     "num_window_scales": 2,
     "windows": (3,),
+    "stage_blocks": (1, 2, 1),
 }
+# Height and width of volumes.
+SIDE = 16
 
 
 def small_model(name: str, seed: int = 0, **changes: Any) -> SkeletonClassifier:
     """A small network of the catalogue whose every branch counts: what starts at zero gets random values."""
     options = {key: value for key, value in OPTIONS.items() if key in model_info(name).options}
     torch.manual_seed(seed)
-    model = create_model(name, **{"skeleton": "ntu25", "num_classes": CLASSES, **options, **changes})
+    model = create_model(name, **{"num_classes": CLASSES, **options, **changes})
     for parameter in model.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     return model
 
 
+def takes_maps(name: str) -> bool:
+    """Whether a network takes volumes (N, K, T, H, W) of heat maps, in which persons have no axis."""
+    return model_info(name).takes == "heatmaps"
+
+
 def has_person_slots(name: str) -> bool:
     """Whether a network normalises every person slot by itself, and so takes no more persons than it was built for."""
+    model = small_model(name, num_persons=1)
     try:
-        small_model(name, num_persons=1)(random_clips(2, 2, 2, 25, 3))
+        model(random_batch(model, 2, persons=2, frames=2))
     except ValueError as error:
         assert "built for 1 persons at most and got 2: build it with num_persons=2" in str(error)
         return True
@@ -45,3 +55,18 @@ def has_person_slots(name: str) -> bool:
 def random_clips(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 1) -> Tensor:
     """Clips (N, M, T, V, C) of noise."""
     return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def random_batch(
+    model: SkeletonClassifier,
+    samples: int,
+    *,
+    persons: int = 1,
+    frames: int = 9,
+    dtype: torch.dtype = torch.float32,
+    seed: int = 1,
+) -> Tensor:
+    """What a network takes, of noise: clips (N, M, T, V, C), or volumes (N, K, T, H, W) whatever the persons."""
+    if isinstance(model, VolumeClassifier):
+        return random_clips(samples, model.in_channels, frames, SIDE, SIDE, dtype=dtype, seed=seed)
+    return random_clips(samples, persons, frames, model.skeleton.num_joints, model.in_channels, dtype=dtype, seed=seed)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from small_models import CLASSES, random_clips, small_model
+from small_models import CLASSES, random_batch, random_clips, small_model
 from torch import nn
 
 from graphs.layouts import get_skeleton, list_skeletons
@@ -50,7 +50,8 @@ def assert_identical(first: SkeletonClassifier, second: SkeletonClassifier) -> N
         assert value.dtype == state[name].dtype, name
         assert torch.equal(value, state[name]), name
     dtype = first.classifier.weight.dtype
-    clips = random_clips(3, 2, 9, first.skeleton.num_joints, first.in_channels).to(dtype)
+    assert isinstance(dtype, torch.dtype)
+    clips = random_batch(first, 3, persons=2, dtype=dtype)
     assert torch.equal(copy.deepcopy(first).eval()(clips), copy.deepcopy(second).eval()(clips))
     outputs = []
     for model in (first, second):
@@ -63,7 +64,7 @@ def assert_identical(first: SkeletonClassifier, second: SkeletonClassifier) -> N
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_loaded_model_computes_the_very_same(name: str, dtype: torch.dtype, path: Path) -> None:
     model = small_model(name).to(dtype)
-    model.train().forward_train(random_clips(3, 2, 9, 25, 3, dtype=dtype))
+    model.train().forward_train(random_batch(model, 3, persons=2, dtype=dtype))
     assert save_model(model, path) == path
     loaded = load_model(path)
     assert type(loaded) is type(model)

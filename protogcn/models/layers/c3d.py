@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from protogcn.models.layers.volume import ConvNorm, StagedBackbone, Triple
 from protogcn.models.options import check_counts
@@ -49,17 +50,15 @@ class LightC3D(StagedBackbone):
         if num_stages not in (3, 4):
             raise ValueError(f"num_stages of C3D must be 3 or 4, got {num_stages!r}")
         self.num_stages = num_stages
-        frames = 2 if temporal_downsample else 1
+        self.temporal_downsample = temporal_downsample
         width = in_channels
-        for stage, row in enumerate(_STAGES[: num_stages + 1]):
-            if stage:
-                pool: Triple = (frames if stage > 1 else 1, 2, 2)
-                self.add_module(f"pool{stage}", nn.AvgPool3d(pool, pool))
+        for row in _STAGES[: num_stages + 1]:
             for name, factor in row:
                 self.add_module(name, ConvNorm(width, factor * base_channels, (3, 3, 3)))
                 width = factor * base_channels
         self.num_features = width
-        self.smallest: Triple = (frames ** (num_stages - 1), 2**num_stages, 2**num_stages)
+        frames = 2 ** (num_stages - 1) if temporal_downsample else 1
+        self.smallest: Triple = (frames, 2**num_stages, 2**num_stages)
         self.start()
 
     def parts(self) -> Sequence[Sequence[nn.Module]]:
@@ -75,7 +74,15 @@ class LightC3D(StagedBackbone):
             )
         for stage, modules in enumerate(self.parts()):
             if stage:
-                x = self.get_submodule(f"pool{stage}")(x)
+                x = halve(x, frames=self.temporal_downsample and stage > 1)
             for module in modules:
                 x = module(x)
         return x
+
+
+def halve(x: Tensor, frames: bool) -> Tensor:
+    """Means of 2 x 2 pixels, or of 2 x 2 x 2; what is odd is dropped: (N, C, T, H, W) -> (N, C, T', H / 2, W / 2)."""
+    # The pool over three axes does not know bfloat16 on a processor; this is the same.
+    if frames:
+        x = x[:, :, : x.shape[2] // 2 * 2].unflatten(2, (-1, 2)).mean(3)
+    return functional.avg_pool2d(x.flatten(1, 2), 2).unflatten(1, x.shape[1:3])
