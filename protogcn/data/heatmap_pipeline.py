@@ -30,7 +30,8 @@ class HeatmapPipeline(Pipeline):
     score of 0 draws nothing; `network_input` renders them, (B, K, T, H, W). The persons of a clip share its maps. In
     the test every clip is followed by its mirror image, unless `config.double` is false.
 
-    Clips of image coordinates have their own scores, or 1 for joints and 0 for pairs of zeros. The square reaches
+    Clips of image coordinates have their own scores, or 1 for joints and 0 for pairs of zeros; a joint of score 0 does
+    not count for the square either, wherever it is said to be (it does in the released code). The square reaches
     beyond the image if need be, so the size of the image only matters for poses of fewer than 10 pixels; where it is
     unknown these are scaled up, so that normalised coordinates may serve as well. Clips in space become pictures by
     `config.projection`, turned and tilted at random in training.
@@ -146,8 +147,11 @@ class HeatmapPipeline(Pipeline):
 
     def _scored(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Joints in pixels with the scores they are drawn by, (M, T, V, 3)."""
-        if self.channels == "xys" and self.config.use_score:
-            return x
+        if self.channels == "xys":
+            # A score of 0 says that nobody saw the joint; where annotators put it, often into a corner, says nothing.
+            x[x[..., 2] <= 0] = 0
+            if self.config.use_score:
+                return x
         mask = (x[..., 0] != 0) | (x[..., 1] != 0)
         return np.concatenate([x[..., :2], mask[..., None]], axis=-1, dtype=np.float32)
 

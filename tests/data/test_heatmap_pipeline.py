@@ -220,6 +220,16 @@ def test_scores():
     np.testing.assert_array_equal(build(channels="xy")(x[..., :2]), bright)
 
 
+def test_joints_nobody_saw_do_not_widen_the_square():
+    """Annotations put such joints into a corner of the image, with a score of 0."""
+    x = poses(persons=1)
+    x[..., 5, :] = 0
+    corner = x.copy()
+    corner[..., 5, :2] = 1
+    for config in (CONFIG, replace(CONFIG, use_score=False)):
+        np.testing.assert_array_equal(build(config=config)(corner), build(config=config)(x))
+
+
 def test_dropped_joints_are_not_drawn():
     x = poses(persons=1)
     pipeline = build("train", config=replace(CONFIG, part_drop=1.0, joint_dropout=0.3))
