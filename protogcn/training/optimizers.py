@@ -12,7 +12,11 @@ from protogcn.training.recipe import OptimizerConfig, ScheduleConfig
 
 
 def make_optimizer(
-    config: OptimizerConfig, parameters: Iterable[tuple[str, nn.Parameter]], depths: Mapping[str, int] | None = None
+    config: OptimizerConfig,
+    parameters: Iterable[tuple[str, nn.Parameter]],
+    depths: Mapping[str, int] | None = None,
+    *,
+    fused: bool = True,
 ) -> torch.optim.Optimizer:
     """SGD or AdamW over all parameters that train, weight decay on every one as in the published recipes.
 
@@ -22,6 +26,7 @@ def make_optimizer(
         config: section ``optimizer`` of a recipe.
         parameters: full names and parameters, those that are frozen included.
         depths: full name -> depth, for ``layer_decay``; names that are missing lie in the head.
+        fused: one kernel for all parameters; it unscales gradients itself, so that they cannot be clipped before.
 
     Raises:
         ValueError: nothing trains, or a multiplier matches no parameter; the message lists near names.
@@ -43,13 +48,13 @@ def make_optimizer(
         for (rate, decay), members in groups.items()
     ]
     if config.name == "adamw":
-        return torch.optim.AdamW(told, lr=config.lr, betas=config.betas, eps=config.eps, fused=True)
+        return torch.optim.AdamW(told, lr=config.lr, betas=config.betas, eps=config.eps, fused=fused)
     return torch.optim.SGD(
         told,
         lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov and config.momentum > 0,
-        fused=True,
+        fused=fused,
     )
 
 

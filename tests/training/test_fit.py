@@ -238,6 +238,17 @@ def test_other_precisions_train_test_and_repeat(run, precision):
     assert (load_scores(folder / "scores_test.npz").scores == before).all()
 
 
+def test_gradients_are_clipped_in_reduced_precision_too(run):
+    folders = [
+        run(name=name, trainer={"epochs": 1, "precision": "bf16-mixed", "gradient_clip": clip})
+        for name, clip in (("free", 0.0), ("loose", 1e6), ("tight", 1e-3))
+    ]
+    free, loose, tight = (weights(folder) for folder in folders)
+    for name, value in free.items():
+        torch.testing.assert_close(loose[name], value)
+    assert any(not torch.equal(free[name], tight[name]) for name in free)
+
+
 @pytest.mark.parametrize(("clips", "average", "kind"), [(1, "probabilities", "logits"), (3, "logits", "logits")])
 def test_scores_say_what_they_are(run, tiny_store, clips, average, kind):
     folder = run(pipeline={"test_clips": clips}, evaluation={"average": average}, trainer={"epochs": 1})
