@@ -89,9 +89,8 @@ def project(
         _look_ahead(x, mask)
     if angles is not None:
         middle = x[mask].mean(axis=0)
-        tilt, turn, _ = angles
-        matrix = augment.rotation_matrix((tilt, 0.0, 0.0)) @ augment.rotation_matrix((0.0, turn, 0.0))
-        x = augment.linear(x - middle, matrix) + middle
+        # The transpose of the opposite turn: it tilts after turning, where `rotate` would tilt first.
+        x = augment.linear(x - middle, augment.rotation_matrix(-np.asarray(angles)).T) + middle
     plane = x[..., _PLANES[view]]
     if view == "camera":
         # A turned clip may reach behind the camera: what is too near is seen from afar enough instead.

@@ -141,3 +141,8 @@ def test_new_size_without_a_ratio_needs_both_sides():
         resize(np.ones((1, 2)), (10, 10), (-1, 64), keep_ratio=False)
     with pytest.raises(ValueError, match="does not fit"):
         centre_box((10, 10), (11, 5))
+
+
+def test_pose_larger_than_numbers_go():
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="too far apart"):
+        pose_box(np.array([[-3e38, 5], [3e38, 50]], dtype=np.float32), (100, 100))

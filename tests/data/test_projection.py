@@ -73,6 +73,12 @@ def test_turns_keep_heights_and_tilts_keep_the_horizontal():
     np.testing.assert_allclose(tilted[..., 0], still[..., 0], atol=1e-6)
 
 
+def test_tilting_comes_after_turning():
+    turned = project(CLIP, whole(CLIP), "front", np.radians([0, 40, 0]))
+    both = project(CLIP, whole(CLIP), "front", np.radians([20, 40, 0]))
+    np.testing.assert_allclose(both[..., 0], turned[..., 0], atol=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0, 1), st.sampled_from(["front", "side", "top"]), st.floats(1e-3, 1e3))
 def test_pictures_keep_the_shape_of_a_clip(seed, share, view, size):
