@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.skeleton import Skeleton
-from protogcn.models.clip_head import TextHead
 from protogcn.models.description import ModelDescription
 from protogcn.models.options import check_counts
 from protogcn.models.text.encoders import TextEncoder
+from protogcn.models.text_bank import TextBank
 
 
 class SkeletonClassifier(nn.Module):
@@ -64,7 +64,7 @@ class SkeletonClassifier(nn.Module):
             ValueError: ``num_classes`` is no positive integer, or the model tells its classes apart by their names.
         """
         check_counts(num_classes=num_classes)
-        if isinstance(self.classifier, TextHead):
+        if isinstance(self.classifier, TextBank):
             raise ValueError(
                 "this model compares clips with the names of its classes: give it other names by "
                 "model.set_classes([...]), which needs no training"
@@ -90,7 +90,7 @@ class SkeletonClassifier(nn.Module):
                 one of the training.
         """
         head = self.classifier
-        if not isinstance(head, TextHead):
+        if not isinstance(head, TextBank):
             raise ValueError(
                 f"this {type(self).__name__} has a linear classifier, which knows nothing of names: build it by "
                 "create_model(..., head='clip', class_names=..., text_encoder=...), or train a classifier for other "
@@ -104,7 +104,7 @@ class SkeletonClassifier(nn.Module):
             self.description = dataclasses.replace(fresh, options=options, class_names=head.class_names)
         self._resize_criterion_parts()
 
-    def use_text_head(self, head: TextHead) -> None:
+    def use_text_head(self, head: TextBank) -> None:
         """Replace the classifier by one that compares features with class names."""
         self.classifier = head
         for part in self.criterion_parts:
@@ -161,13 +161,13 @@ class SkeletonClassifier(nn.Module):
 
     def forward_train(self, clips: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Logits and what else the training criterion needs: what a text head gives, or what a subclass says."""
-        if not isinstance(self.classifier, TextHead):
+        if not isinstance(self.classifier, TextBank):
             return self(clips), {}
         return self.classify(self.dropout(self.forward_head(self.forward_features(clips), pre_logits=True)))
 
     def classify(self, features: Tensor) -> tuple[Tensor, dict[str, Any]]:
         """Logits of the features that enter the classifier, and what the criterion of a text head needs of it."""
-        if isinstance(self.classifier, TextHead):
+        if isinstance(self.classifier, TextBank):
             return self.classifier.forward_train(features)
         return self.classifier(features), {}
 

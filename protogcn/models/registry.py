@@ -16,11 +16,12 @@ from graphs.layouts import get_skeleton
 from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 from protogcn.models.base import SkeletonClassifier
-from protogcn.models.clip_head import HEAD_OPTIONS, TextHead, check_head_options, text_head
+from protogcn.models.clip_head import HEAD_OPTIONS, check_head_options, text_head
 from protogcn.models.clip_losses import ClipContrastive
 from protogcn.models.description import ModelDescription, is_plain, plain
 from protogcn.models.losses import CrossEntropy
 from protogcn.models.options import check_counts, check_options
+from protogcn.models.text_bank import TextBank
 from protogcn.models.text_facts import TextFacts
 
 Builder = Callable[..., SkeletonClassifier]
@@ -173,7 +174,7 @@ def create_model(
         model.use_text_head(text_head(model.num_features, num_classes, **of_head))
         noted["head"] = head
     names: tuple[str, ...] = ()
-    if isinstance(model.classifier, TextHead):
+    if isinstance(model.classifier, TextBank):
         noted |= model.classifier.noted()
         names = model.classifier.class_names
     model.description = ModelDescription(

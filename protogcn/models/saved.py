@@ -13,10 +13,10 @@ from torch.overrides import TorchFunctionMode
 from graphs.messages import unknown
 from protogcn import __version__
 from protogcn.models.base import SkeletonClassifier
-from protogcn.models.clip_head import TextHead
 from protogcn.models.description import ModelDescription
 from protogcn.models.model_file import MODEL_FILE, find_model_file, open_model_file, read_tensors, write_model_file
 from protogcn.models.registry import import_models, is_shipped, list_models, rebuild_model
+from protogcn.models.text_bank import TextBank
 
 __all__ = ["MODEL_FILE", "find_model_file", "load_model", "read_description", "save_model", "verify"]
 
@@ -75,7 +75,7 @@ def save_model(
             "model itself, not what wraps it"
         )
     head = model.classifier
-    if isinstance(head, TextHead) and len(head.class_names) != model.num_classes:
+    if isinstance(head, TextBank) and len(head.class_names) != model.num_classes:
         raise ValueError("the head of the model was given other classes than the model: use model.set_classes([...])")
     known = model.description
     if known.num_classes != model.num_classes:
