@@ -32,6 +32,7 @@ OPEN_CLIP_FIXED: dict[Half, dict[str, tuple[Any, ...]]] = {
         "pool_type": ("argmax",),
         "proj_type": ("linear",),
         "proj_bias": (False,),
+        "tokenizer_kwargs": (None, {}),
         **_BOTH_FIXED,
     },
     "image": {
@@ -101,7 +102,7 @@ def _open_clip(path: Path, content: dict[str, Any], half: Half) -> TowerSettings
                 "supported. Use weights of ViT-B-32, ViT-B-16 or ViT-L-14."
             )
     activation: Activation = "quick_gelu" if model.get("quick_gelu", False) else "gelu"
-    heads = _count(path, tower.get("heads"))
+    heads = _count(path, tower.get("heads", DEFAULT_HEADS[half]))
     if half == "image":
         width = _count(path, tower.get("width", OPEN_CLIP_WIDTH)) or OPEN_CLIP_WIDTH
         heads = max(1, width // (_count(path, tower.get("head_width")) or OPEN_CLIP_HEAD_WIDTH))
@@ -114,7 +115,7 @@ def _hugging_face(path: Path, content: dict[str, Any], half: Half) -> TowerSetti
         # It belongs to something else in the folder; the weights themselves say whether they are CLIP's.
         return TowerSettings()
     word = tower.get("hidden_act", "quick_gelu")
-    if word not in ACTIVATIONS:
+    if not isinstance(word, str) or word not in ACTIVATIONS:
         raise ValueError(f"{path}: hidden_act is {word!r}; the towers of CLIP have {' or '.join(ACTIVATIONS)}")
     eps = tower.get("layer_norm_eps", 1e-5)
     if isinstance(eps, bool) or not isinstance(eps, int | float) or not 0 <= eps < 1:
