@@ -25,6 +25,17 @@ def add_train(verbs: Verbs) -> None:
     train.add_argument(
         "--seed", type=int, help="of weights, order and augmentation (default: that of the recipe, else 0)"
     )
+    train.add_argument(
+        "--init", help="start from these weights: model.safetensors, run folder, checkpoint of a run or official one"
+    )
+    train.add_argument(
+        "--protocol",
+        choices=["scratch", "linear", "finetune"],
+        help="which weights train: all, or those of the classifier alone (default: finetune with --init, else scratch)",
+    )
+    train.add_argument(
+        "--init-partial", action="store_true", help="take the weights that fit, let all others start afresh"
+    )
     train.add_argument("--runs", type=Path, default=Path("runs"), help="folder of all runs (default: %(default)s)")
     train.add_argument("--name", help="name of the run's folder instead of the model's")
     train.add_argument("--fresh", action="store_true", help="start over, removing what the run folder holds")
@@ -62,6 +73,7 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
         raise ValueError("--devices and --num-nodes must be at least 1")
     if args.seed is not None:
         overrides = [*overrides, f"--seed={args.seed}"]
+    overrides = [*overrides, *_start(args)]
     names = several.parse_streams(args.streams) if args.streams else [args.stream]
     recipes = [load_recipe(args.recipe, name, overrides) for name in names]
     if args.folds:
@@ -84,6 +96,13 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     if first:
         print(several.summary(folders, recipes))
     return 0
+
+
+def _start(args: argparse.Namespace) -> list[str]:
+    """What is said of the first weights, as overrides of the recipe."""
+    words = [f"--init.weights={args.init}"] if args.init is not None else []
+    words += [f"--init.protocol={args.protocol}"] if args.protocol else []
+    return [*words, "--init.partial=true"] if args.init_partial else words
 
 
 def _without_choice(args: argparse.Namespace) -> list[str]:

@@ -6,6 +6,8 @@ import pytorch_lightning as lightning
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor, nn
 
+from protogcn.training.freezing import is_frozen
+
 
 class MovingAverage(WeightAveraging):
     """Exponential moving average of weights and statistics, which is validated, tested and saved in their place.
@@ -45,6 +47,10 @@ def average_statistics(module: nn.Module, strategy: Any) -> None:
         strategy: Lightning's, which knows the processes.
     """
     if strategy.world_size > 1:
-        for buffer in module.buffers():
-            if buffer.is_floating_point():
-                buffer.copy_(strategy.reduce(buffer.clone(), reduce_op="mean"))
+        for part in module.modules():
+            # What is frozen agrees already, and the mean of equal numbers may differ in the last bit.
+            if is_frozen(part):
+                continue
+            for buffer in part.buffers(recurse=False):
+                if buffer.is_floating_point():
+                    buffer.copy_(strategy.reduce(buffer.clone(), reduce_op="mean"))

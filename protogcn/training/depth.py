@@ -16,24 +16,34 @@ _ROWS = ("blocks", "stages", "layers", "resblocks")
 def layers_of(model: nn.Module) -> list[list[Part]]:
     """The stem of a network, then its stages in the order they are passed; what is in none of them is the head.
 
-    A network may say so itself by a method ``stages()`` that gives such a list. Otherwise the stages are its numbered
-    parts nearest to the top (the items of a ``ModuleList``, of a ``Sequential`` called ``blocks``, ``stages`` or
-    ``layers``, or ``layer1``, ``layer2``, ...), the stem is what was registered before them, and the classifier is
-    always head.
+    A network or its backbone may say so itself by a method ``parts()`` that gives such a list. Otherwise the stages are
+    the numbered parts nearest to the top (the items of a ``ModuleList``, of a ``Sequential`` called ``blocks``,
+    ``stages`` or ``layers``, or ``layer1``, ``layer2``, ...), the stem is what was registered before them, and the
+    classifier is always head.
 
     Raises:
         ValueError: there are no numbered parts.
     """
-    offered = getattr(model, "stages", None)
-    if callable(offered) and not isinstance(offered, nn.Module):
-        return [list(layer) for layer in offered()]
-    found = _find(model)
-    if found is None:
-        raise ValueError(
-            f"{type(model).__name__} has no numbered blocks, so that its depth cannot be told: give it a method "
-            "stages() that lists its stem and its stages"
-        )
-    return found
+    # Level by level, with what is passed on the way to each module.
+    level: list[tuple[nn.Module, list[Part]]] = [(model, [])]
+    while level:
+        below: list[tuple[nn.Module, list[Part]]] = []
+        for module, passed in level:
+            if callable(offered := getattr(module, "parts", None)) and not isinstance(offered, nn.Module):
+                first, *stages = offered()
+                return [[*passed, *first], *(list(stage) for stage in stages)]
+            # Position codes and class tokens enter with the input; a single number is a temperature or a gate.
+            stem = [*passed, *(each for each in module.parameters(recurse=False) if each.numel() > 1)]
+            if row := _row(module):
+                names, numbered = row
+                return [[*stem, *_before(module, names)], *_each(numbered)]
+            children = [(name, child) for name, child in module.named_children() if name not in _HEAD]
+            below += [(child, [*stem, *_before(module, [name])]) for name, child in children]
+        level = below
+    raise ValueError(
+        f"{type(model).__name__} has no numbered blocks, so that its depth cannot be told: give it a method parts() "
+        "that lists its stem and its stages"
+    )
 
 
 def parameter_depths(model: nn.Module) -> dict[str, int]:
@@ -56,24 +66,8 @@ def parameters_in(layer: Sequence[Part]) -> Iterator[nn.Parameter]:
             yield part
 
 
-def _find(model: nn.Module) -> list[list[Part]] | None:
-    # Level by level, with what is passed on the way to each module.
-    level: list[tuple[nn.Module, list[Part]]] = [(model, [])]
-    while level:
-        below: list[tuple[nn.Module, list[Part]]] = []
-        for module, passed in level:
-            # Position codes and class tokens enter with the input; a single number is a temperature or a gate.
-            stem = [*passed, *(each for each in module.parameters(recurse=False) if each.numel() > 1)]
-            if row := _row(module):
-                names, stages = row
-                return [[*stem, *_before(module, names)], *([stage] for stage in stages)]
-            below += [
-                (child, [*stem, *_before(module, [name])])
-                for name, child in module.named_children()
-                if name not in _HEAD
-            ]
-        level = below
-    return None
+def _each(modules: Sequence[nn.Module]) -> list[list[Part]]:
+    return [[module] for module in modules]
 
 
 def _before(module: nn.Module, names: Sequence[str]) -> list[Part]:

@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
 from protogcn.evaluation.metrics import Metrics
+from protogcn.models import SkeletonClassifier
 from protogcn.training.averaging import MovingAverage
 from protogcn.training.evaluate import (
     build_model,
@@ -24,11 +25,22 @@ from protogcn.training.evaluate import (
     score_clips,
     write_results,
 )
+from protogcn.training.freezing import freeze_for
 from protogcn.training.history import History
+from protogcn.training.initialise import initialise
 from protogcn.training.loaders import make_dataset, make_loader, open_store
 from protogcn.training.processes import is_first
 from protogcn.training.recipe import Recipe
-from protogcn.training.run_folder import CHECKPOINTS, HISTORY, checkpoint_path, facts, is_finished, write_config
+from protogcn.training.run_folder import (
+    CHECKPOINTS,
+    HISTORY,
+    checkpoint_path,
+    facts,
+    is_finished,
+    read_start,
+    write_config,
+    write_start,
+)
 from protogcn.training.task import StreamTask
 
 
@@ -70,15 +82,18 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
         return None
     store = open_store(recipe)
     training, validation = (make_dataset(recipe, store, mode) for mode in ("train", "val"))
+    last = folder / CHECKPOINTS / "last.ckpt"
+    resumed = last if last.is_file() and not fresh else None
     model = build_model(recipe, training, store.num_classes)
+    if not resumed:
+        _start_from(recipe, model, folder)
+    freeze_for(model, recipe.model, recipe.init.way)
     history = History(folder / HISTORY)
     trainer = _trainer(recipe, folder, machine)
     loader = make_loader(recipe, training, rank=trainer.global_rank, processes=trainer.world_size)
     steps = -(-len(loader) // recipe.trainer.accumulate)
     task = StreamTask(recipe, model, (training.pipeline, validation.pipeline), steps, history)
     evaluation = make_loader(recipe, validation, rank=trainer.global_rank, processes=trainer.world_size)
-    last = folder / CHECKPOINTS / "last.ckpt"
-    resumed = last if last.is_file() and not fresh else None
     if resumed:
         _go_to_epoch(loader, len(read_checkpoint(resumed)["history"]))
     try:
@@ -104,8 +119,22 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in task.model.parameters()),
         "training_clips": len(training.indices),
+        **read_start(folder),
     }
     return write_results(folder, recipe, test, scores, measured, task.model)
+
+
+def _start_from(recipe: Recipe, model: SkeletonClassifier, folder: Path) -> None:
+    """Give a network the weights that its recipe names, and note in the run folder where they came from."""
+    if not recipe.init.weights:
+        if is_first():
+            write_start(folder, None)
+        return
+    weights = recipe.init.weights.replace("{stream}", recipe.stream)
+    started = initialise(model, weights, partial=recipe.init.partial)
+    if is_first():
+        write_start(folder, {"protocol": recipe.init.way, **started.as_dict()})
+        print(f"{recipe.init.way}: {started.describe()}", flush=True)
 
 
 def _go_to_epoch(loader: Any, epoch: int) -> None:
@@ -174,6 +203,8 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         "does not have many workers",
+        # What is frozen on purpose.
+        "in eval mode at the start of training",
         "Checkpoint directory",
         "isinstance.treespec, LeafSpec.",
         # Said of several processes: what is logged here is summed over them already, and torch has yet to offer what it

@@ -19,6 +19,7 @@ from protogcn.training.recipe_files import find_recipe
 from protogcn.training.sections import (
     DataConfig,
     EvaluationConfig,
+    InitConfig,
     ModelConfig,
     OptimizerConfig,
     ScheduleConfig,
@@ -28,6 +29,7 @@ from protogcn.training.sections import (
 __all__ = [
     "DataConfig",
     "EvaluationConfig",
+    "InitConfig",
     "ModelConfig",
     "OptimizerConfig",
     "Recipe",
@@ -54,6 +56,7 @@ class Recipe:
         data: which clips.
         pipeline: from clips to network input.
         model: which network.
+        init: what its weights start from.
         loss: options of the model's training criterion.
         optimizer: how weights move.
         schedule: how the learning rate moves.
@@ -68,6 +71,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     pipeline: PipelineConfig = field(default_factory=PipelineConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
+    init: InitConfig = field(default_factory=InitConfig)
     loss: dict[str, Any] = field(default_factory=dict)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

@@ -21,6 +21,7 @@ METRICS = "metrics.json"
 SCORES = "scores_test.npz"
 HISTORY = "metrics.csv"
 CHECKPOINTS = "checkpoints"
+START = "init.json"
 
 
 def run_folder(root: str | Path, recipe: Recipe, name: str | None = None) -> Path:
@@ -110,6 +111,31 @@ def read_metrics(folder: Path) -> dict[str, Any] | None:
     if not isinstance(content, dict):
         raise ValueError(f"{path} is damaged; remove it and write it anew with `protogcn test {folder}`")
     return content
+
+
+def write_start(folder: Path, start: dict[str, Any] | None) -> None:
+    """Note where the first weights of a run came from, for its results and for whoever continues it; None: drawn."""
+    if start is None:
+        (folder / START).unlink(missing_ok=True)
+    else:
+        write_json(folder / START, start)
+
+
+def read_start(folder: Path) -> dict[str, Any]:
+    """Where the first weights of a run came from, as the entry ``init`` of its results; nothing for a run from scratch.
+
+    Raises:
+        ValueError: the note is damaged.
+    """
+    path = folder / START
+    if not path.is_file():
+        return {}
+    try:
+        return {"init": json.loads(path.read_text(encoding="utf-8"))}
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); remove it, and the results will not say where it began"
+        ) from error
 
 
 def checkpoint_path(folder: Path, which: str) -> Path:

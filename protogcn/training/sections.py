@@ -16,12 +16,55 @@ class ModelConfig:
         skeleton: layout whose graph and bones the network takes, where its joints are those of the clips but not its
             edges; empty takes that of the clips. PYSKL's graph of NTU is ``ntu25_pyskl``.
         options: its options, see ``protogcn models <name>``.
+        frozen_stages: k keeps the stem and the first k stages or blocks as they are, their batch norms included; 0 the
+            stem alone, -1 nothing.
     """
 
     name: str = "protogcn"
     module: str = ""
     skeleton: str = ""
     options: dict[str, Any] = field(default_factory=dict)
+    frozen_stages: int = -1
+
+    def __post_init__(self) -> None:
+        if self.frozen_stages < -1:
+            raise ValueError(
+                f"model.frozen_stages must be -1 (nothing), 0 (the stem) or more; got {self.frozen_stages}"
+            )
+
+
+@dataclass(frozen=True)
+class InitConfig:
+    """What the weights start from.
+
+    Attributes:
+        weights: a ``model.safetensors``, a run folder, a checkpoint ``*.ckpt`` of a run, or an official checkpoint;
+            ``{stream}`` in it stands for the stream. Empty starts from weights drawn by the seed.
+        protocol: ``scratch`` (no weights), ``finetune`` (all weights train) or ``linear`` (the classifier alone trains,
+            the backbone is frozen); None takes ``finetune`` where there are weights, else ``scratch``.
+        partial: also take weights of which only a part fits; the rest starts afresh.
+    """
+
+    weights: str = ""
+    protocol: Literal["scratch", "linear", "finetune"] | None = None
+    partial: bool = False
+
+    def __post_init__(self) -> None:
+        if self.weights and self.protocol == "scratch":
+            raise ValueError(f"the protocol scratch takes no weights, got init.weights {self.weights}: choose another")
+        if not self.weights and self.protocol in ("linear", "finetune"):
+            raise ValueError(
+                f"the protocol {self.protocol} starts from weights: name them by --init <file or run folder>"
+            )
+        if self.partial and not self.weights:
+            raise ValueError(
+                "init.partial is about the weights to start from: name them by --init <file or run folder>"
+            )
+
+    @property
+    def way(self) -> str:
+        """The protocol, also where it follows from the weights."""
+        return self.protocol or ("finetune" if self.weights else "scratch")
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def test_rates_fall_from_the_head_to_the_stem():
 
 def test_a_network_says_its_stages_itself():
     class Own(Tower):
-        def stages(self):
+        def parts(self):
             return [[self.layer2, self.logit_scale], [self.stem]]
 
     depths = parameter_depths(Own())
@@ -146,7 +146,7 @@ def test_stages_are_found_inside_a_backbone():
 
 
 def test_a_network_without_stages_is_told_what_to_offer():
-    with pytest.raises(ValueError, match=r"Linear has no numbered blocks.*stages\(\)"):
+    with pytest.raises(ValueError, match=r"Linear has no numbered blocks.*parts\(\)"):
         parameter_depths(nn.Linear(2, 2))
 
 
