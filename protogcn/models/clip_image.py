@@ -206,7 +206,7 @@ def _from_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in weights.items():
         if name == "visual_projection.weight":
-            state["proj"] = value.T
+            state["proj"] = value.T.contiguous()
         if not name.startswith("vision_model.") or name == "vision_model.embeddings.position_ids":
             continue
         own = name.removeprefix("vision_model.")
