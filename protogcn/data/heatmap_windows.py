@@ -1,18 +1,43 @@
 """The windows of heat maps that are not zero, computed and written in numpy, many at once."""
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
+Floats: TypeAlias = NDArray[Any]
+Ints: TypeAlias = NDArray[Any]
 
-_FARTHEST = 1e6
+FARTHEST = 1e6
 # exp(-104) is less than half of the least positive float32.
-_VANISHING = 104.0
+_VANISHING = 23.0
 _LIMBS_AT_ONCE = 1024
+
+
+def paint(
+    points: Floats,
+    scores: Floats,
+    limbs: Ints,
+    *,
+    joints: bool,
+    size: tuple[int, int],
+    sigma: float,
+    least_score: float,
+) -> NDArray[np.float32]:
+    """The maps (B, T, K, H, W) of points (B, M, T, V, 2) and scores (B, M, T, V): joints if asked for, then limbs."""
+    clips, persons, frames, num_joints, _ = points.shape
+    first_limb = num_joints if joints else 0
+    channels = first_limb + len(limbs)
+    volume = np.zeros((clips, frames, channels, *size), dtype=np.float32)
+    place = np.arange(clips * frames * channels).reshape(clips, frames, channels)
+    for person in range(persons):
+        canvas = Canvas(volume.reshape(-1), size, sigma, least_score, empty=person == 0)
+        if joints:
+            canvas.discs(points[:, person], scores[:, person], place[..., :first_limb])
+        if len(limbs):
+            canvas.ridges(points[:, person], scores[:, person], limbs, place[..., first_limb:])
+    return volume
 
 
 class Canvas:
@@ -50,7 +75,7 @@ class Canvas:
         patch = self._gaussian(across + down[:, None]) * scores
         where = columns + (rows * width + place * (height * width))[:, None]
         kept = (columns < right) & (rows < bottom)[:, None]
-        self._paint(where[kept], patch[kept])
+        self._paint(self.memory, where[kept], patch[kept])
 
     def ridges(self, points: Floats, scores: Floats, limbs: Ints, place: Ints) -> None:
         """Paint a limb into each map: points (..., V, 2), scores (..., V), limbs (L, 2), place (..., L)."""
@@ -58,63 +83,112 @@ class Canvas:
         start_score, end_score = scores[..., limbs[:, 0]], scores[..., limbs[:, 1]]
         score = np.minimum(start_score, end_score)
         seen = self._seen(start) & self._seen(end) & (score >= self.least_score) & (score < math.inf)
-        length = np.square(end - start).sum(-1)
-        short = seen & (length < 1)
+        start, end, start_score, score, place = (part[seen] for part in (start, end, start_score, score, place))
+        length = np.square(end[:, 0] - start[:, 0]) + np.square(end[:, 1] - start[:, 1])
+        short = length < 1
         self.discs(start[short], start_score[short], place[short])
-        seen &= length >= 1
-        start, end, score, place, length = start[seen], end[seen], score[seen], place[seen], length[seen]
-        for first in range(0, len(place), _LIMBS_AT_ONCE):
-            part = slice(first, first + _LIMBS_AT_ONCE)
-            self._ridges(start[part], end[part], score[part], length[part], place[part])
+        start, end, score, length, place = (part[~short] for part in (start, end, score, length, place))
+        height, width = self.size
+        place = place * (height * width)
+        upright = np.abs(end - start)[:, 1] >= np.abs(end - start)[:, 0]
+        # Lines cross a limb where it is narrow: rows an upright one, columns a flat one.
+        for chosen, axis, strides in ((upright, 1, (width, 1)), (~upright, 0, (1, width))):
+            which = np.flatnonzero(chosen)
+            for first in range(0, len(which), _LIMBS_AT_ONCE):
+                some = which[first : first + _LIMBS_AT_ONCE]
+                self._ridges(start[some], end[some], score[some], length[some], place[some], axis, strides)
 
-    def _ridges(self, start: Floats, end: Floats, score: Floats, length: Floats, place: Ints) -> None:
-        """Paint limbs of at least a pixel: start and end (n, 2), score, squared length and place (n)."""
-        (left, right), (top, bottom) = (
-            self._window(np.minimum(start, end)[:, axis], np.maximum(start, end)[:, axis], axis) for axis in range(2)
-        )
-        # One entry for every row of every window, y being its row.
-        counts = np.maximum(bottom - top, 0) * (right > left)
+    def _ridges(
+        self,
+        start: Floats,
+        end: Floats,
+        score: Floats,
+        length: Floats,
+        place: Ints,
+        axis: int,
+        strides: tuple[int, int],
+    ) -> None:
+        """Paint limbs of at least a pixel, all rather upright (axis 1) or all rather flat (axis 0).
+
+        Args:
+            start: (n, 2) in pixels, like end.
+            end: the other end.
+            score: (n,), like what follows.
+            length: squared.
+            place: first pixel of the map in memory.
+            axis: the coordinate that numbers the lines.
+            strides: from line to line in memory, and from pixel to pixel of one line.
+        """
+        low, high = np.minimum(start, end), np.maximum(start, end)
+        first, last = self._window(low[:, axis], high[:, axis], axis)
+        left, right = self._window(low[:, 1 - axis], high[:, 1 - axis], 1 - axis)
+        counts = (last - first).clip(0) * (left < right)
         limb = np.repeat(np.arange(len(counts)), counts)
-        y = np.arange(len(limb)) - np.repeat(np.cumsum(counts) - counts - top, counts)
-        left, right = self._near(start, end, left, right, limb, y)
-        order = np.argsort(left - right, kind="stable")
-        limb, y, left, wide = limb[order], y[order], left[order], (right - left)[order]
-        column = (place * self.size[0])[limb] + y
-        where = column * self.size[1] + left
-        ax, ay, bx, by = (part[limb] for part in (*start.T, *end.T))
-        along = (end - start)[limb]
-        abx, aby = along[:, 0].copy(), along[:, 1].copy()
-        length, score = length[limb], score[limb]
-        x, y = left.astype(start.dtype), y.astype(start.dtype)
-        down_a, down_b, twice = np.square(y - ay), np.square(y - by), 2 * length
-        # Rows are sorted by width, so the ones that have a pixel in this column come first.
-        for offset, many in enumerate(np.cumsum(np.bincount(wide)[::-1])[::-1][1:] if len(wide) else ()):
-            here = x[:many] + start.dtype.type(offset)
-            from_start = np.square(here - ax[:many]) + down_a[:many]
-            from_end = np.square(here - bx[:many]) + down_b[:many]
-            share = (from_start - from_end + length[:many]) / twice[:many]
-            line = np.square(here - (ax[:many] + share * abx[:many]))
-            line += np.square(y[:many] - (ay[:many] + share * aby[:many]))
-            distance = np.where(share <= 0, from_start, np.where(share >= 1, from_end, line))
-            self._paint(where[:many] + offset, self._gaussian(distance) * score[:many])
+        line = np.arange(len(limb)) - np.repeat(np.cumsum(counts) - counts - first, counts)
+        u, stop = self._near(start, end, left, right, limb, line, axis)
+        # Short integers are sorted many times faster.
+        wide: Ints = (stop - u).astype(np.int16 if max(self.size) < 2**15 else np.int64)
+        # Sorted by length, so that the lines which have a pixel at some offset are the first ones.
+        order = np.argsort(-wide, kind="stable")
+        limb, line, u = limb[order], line[order], u[order]
+        where = place[limb] + line * strides[0] + u.astype(np.int64) * strides[1]
+        v = line.astype(u.dtype)
+        au, av, bu, bv = (side[limb] for side in (start[:, 1 - axis], start[:, axis], end[:, 1 - axis], end[:, axis]))
+        abu, abv, length, score = bu - au, bv - av, length[limb], score[limb]
+        twice, across_a, across_b = 2 * length, np.square(v - av), np.square(v - bv)
+        least_u, most_u, least_v, most_v = (
+            np.minimum(au, bu),
+            np.maximum(au, bu),
+            np.minimum(av, bv),
+            np.maximum(av, bv),
+        )
+        scratch = [np.empty_like(u) for _ in range(3)]
+        for offset, many in enumerate(np.cumsum(np.bincount(wide)[:0:-1])[::-1]):
+            here, share, foot = (part[:many] for part in scratch)
+            np.add(u[:many], u.dtype.type(offset), out=here)
+            np.subtract(here, bu[:many], out=foot)
+            foot *= foot
+            foot += across_b[:many]
+            np.subtract(here, au[:many], out=share)
+            share *= share
+            share += across_a[:many]
+            # The foot of the perpendicular, from the squared distances to both ends, kept between the ends.
+            share -= foot
+            share += length[:many]
+            share /= twice[:many]
+            np.multiply(share, abu[:many], out=foot)
+            foot += au[:many]
+            np.maximum(foot, least_u[:many], out=foot)
+            np.minimum(foot, most_u[:many], out=foot)
+            here -= foot
+            here *= here
+            np.multiply(share, abv[:many], out=foot)
+            foot += av[:many]
+            np.maximum(foot, least_v[:many], out=foot)
+            np.minimum(foot, most_v[:many], out=foot)
+            np.subtract(v[:many], foot, out=foot)
+            foot *= foot
+            here += foot
+            patch = self._gaussian(here)
+            patch *= score[:many]
+            self._paint(self.memory[offset * strides[1] :], where[:many], patch)
 
-    def _near(self, start: Floats, end: Floats, left: Ints, right: Ints, limb: Ints, y: Ints) -> tuple[Ints, Ints]:
-        """First and last + 1 column of each row where the limb is more than zero in single precision."""
-        a, ab = start.astype(np.float64), (end.astype(np.float64) - start)
-        length = np.hypot(ab[:, 0], ab[:, 1])
-        # A limb that lies almost flat is near in all of its columns.
-        steep = np.abs(ab[:, 1]) > 1e-3 * length
-        rise = np.where(steep, ab[:, 1], 1.0)
-        slope = ab[:, 0] / rise
-        half = np.where(steep, math.sqrt(2 * _VANISHING) * self.sigma * length / np.abs(rise), math.inf)
-        centre = (a[:, 0] - a[:, 1] * slope)[limb] + y * slope[limb]
-        left, right, half = left[limb], right[limb], half[limb]
-        first = np.clip(np.floor(centre - half), left, right).astype(np.int64)
-        last = np.clip(np.ceil(centre + half) + 1, first, right).astype(np.int64)
-        return first, last
+    def _near(
+        self, start: Floats, end: Floats, left: Ints, right: Ints, limb: Ints, line: Ints, axis: int
+    ) -> tuple[Floats, Floats]:
+        """First and last + 1 pixel of each line that the limb reaches."""
+        along = end - start
+        slope = along[:, 1 - axis] / along[:, axis]
+        half = (math.sqrt(2 * _VANISHING) * self.sigma * np.sqrt(1 + slope**2))[limb]
+        centre = slope[limb] * line.astype(slope.dtype)
+        centre += (start[:, 1 - axis] - start[:, axis] * slope)[limb]
+        least, most = left.astype(slope.dtype)[limb], right.astype(slope.dtype)[limb]
+        first = np.minimum(np.maximum(np.ceil(centre - half), least), most)
+        return first, np.maximum(np.minimum(np.floor(centre + half) + 1, most), first)
 
     def _seen(self, points: Floats) -> NDArray[np.bool_]:
-        return (np.abs(points) < _FARTHEST).all(-1)
+        near: NDArray[np.bool_] = np.abs(points) < FARTHEST
+        return near[..., 0] & near[..., 1]
 
     def _window(self, low: Floats, high: Floats, axis: int) -> tuple[Ints, Ints]:
         """First and last + 1 pixel of windows; the released code cuts towards zero, not down."""
@@ -127,5 +201,5 @@ class Canvas:
         squared /= -2 * self.sigma**2
         return np.exp(squared, out=squared)
 
-    def _paint(self, where: Ints, values: Floats) -> None:
-        self.memory[where] = values if self.empty else np.maximum(self.memory[where], values)
+    def _paint(self, memory: NDArray[np.float32], where: Ints, values: Floats) -> None:
+        memory[where] = values if self.empty else np.maximum(memory[where], values)

@@ -6,13 +6,14 @@ end three standard deviations from the joint.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from graphs.arrays import Array, check_choice, check_clip, is_torch, like
+from graphs.arrays import Array, check_choice, check_clip, is_torch, like, namespace
 from graphs.skeleton import Skeleton
-from protogcn.data import heatmap_windows
 
 MAPS = ("joint", "limb", "joint+limb")
 """What the channels of a volume are: joints, limbs, or the joints followed by the limbs."""
@@ -68,14 +69,27 @@ def render(
     for name, value, positive in (("sigma", sigma, sigma > 0), ("least_score", least_score, least_score >= 0)):
         if not (positive and math.isfinite(value)):
             raise ValueError(f"{name} must be {'0 or more' if name == 'least_score' else 'above 0'}; got {value}")
-    lines = _lines(skeleton, maps)
-    if not is_torch(points):
-        return _render(points, scores, lines, (height, width), sigma, scaling, least_score)
-    import torch
+    joints, limbs = _lines(skeleton, maps)
+    options: dict[str, Any]
+    paint: Callable[..., Array]
+    if is_torch(points) and points.device.type == "cpu":
+        import torch
 
-    plain = (None if part is None else part.detach().cpu().numpy() for part in (points, scores))
-    volume = _render(*plain, lines, (height, width), sigma, scaling, least_score)
-    return torch.from_numpy(volume).to(points.device)
+        # Numpy is the faster one on a processor.
+        dtype = _working_type(points)
+        plain, sure = (None if part is None else part.detach().to(dtype).numpy() for part in (points, scores))
+        options = {"maps": maps, "sigma": sigma, "scaling": scaling, "least_score": least_score}
+        return torch.from_numpy(render(plain, sure, skeleton, size, **options))
+    *lead, persons, frames, num_joints, _ = points.shape
+    points, scores = _flat(points, scores, (math.prod(lead), persons, frames, num_joints))
+    if is_torch(points):
+        from protogcn.data.heatmaps_torch import paint
+    else:
+        from protogcn.data.heatmap_windows import paint
+    joint_maps = len(joints) > 0
+    options = {"joints": joint_maps, "size": (height, width), "sigma": sigma, "least_score": least_score}
+    volume = paint(points * scaling, scores, limbs, **options)
+    return volume.reshape(*lead, *volume.shape[1:])
 
 
 def map_size(size: tuple[int, int], scaling: float = 1.0) -> tuple[int, int]:
@@ -120,16 +134,16 @@ def mirror_maps(volume: Array, skeleton: Skeleton, maps: str = "joint") -> Array
     return volume[..., ::-1].take(order, axis=-3)
 
 
-def _lines(skeleton: Skeleton, maps: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """The joints and the limbs that have a map."""
+def _lines(skeleton: Skeleton, maps: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The joints (V,) and the limbs (L, 2) that have a map, empty where maps has none of them."""
     check_choice("maps", maps, MAPS)
-    limbs = list(skeleton.limbs) if "limb" in maps else []
-    if "limb" in maps and not limbs:
+    if "limb" in maps and not skeleton.limbs:
         raise ValueError(
             f"skeleton {skeleton.name!r} has no limbs to draw; take maps='joint', or name pairs of its joints under "
             "'limbs' in its description"
         )
-    return list(range(skeleton.num_joints)) if "joint" in maps else [], limbs
+    joints = np.arange(skeleton.num_joints if "joint" in maps else 0)
+    return joints, np.array(skeleton.limbs if "limb" in maps else (), dtype=np.int64).reshape(-1, 2)
 
 
 def _check_points(points: Array, scores: Array | None, skeleton: Skeleton) -> None:
@@ -148,21 +162,19 @@ def _check_points(points: Array, scores: Array | None, skeleton: Skeleton) -> No
         raise ValueError(f"points of shape {shape} need scores of shape {shape[:-1]}; got {tuple(scores.shape)}")
 
 
-def _render(
-    points: Any, scores: Any, lines: Any, size: tuple[int, int], sigma: float, scaling: float, least_score: float
-) -> Any:
-    joints, limbs = lines
-    *lead, persons, frames, num_joints, _ = points.shape
-    dtype = np.float64 if points.dtype == np.float64 else np.float32
-    points = points.reshape(-1, persons, frames, num_joints, 2).astype(dtype, copy=False) * dtype(scaling)
-    scores = np.ones(points.shape[:-1], dtype) if scores is None else scores.reshape(points.shape[:-1]).astype(dtype)
-    channels = len(joints) + len(limbs)
-    volume = np.zeros((*lead, frames, channels, *size), dtype=np.float32)
-    place = np.arange(math.prod(lead) * frames * channels).reshape(-1, frames, channels)
-    for person in range(persons):
-        canvas = heatmap_windows.Canvas(volume.reshape(-1), size, sigma, least_score, empty=person == 0)
-        if joints:
-            canvas.discs(points[:, person], scores[:, person], place[..., : len(joints)])
-        if limbs:
-            canvas.ridges(points[:, person], scores[:, person], np.array(limbs), place[..., len(joints) :])
-    return volume
+def _working_type(points: Array) -> Any:
+    """Single precision, or double for points in double."""
+    types = namespace(points)
+    return types.float64 if points.dtype == types.float64 else types.float32
+
+
+def _flat(points: Array, scores: Array | None, shape: tuple[int, ...]) -> tuple[Array, Array]:
+    """Points (*shape, 2) and scores of that shape, in the working type and without history."""
+    dtype = _working_type(points)
+    if is_torch(points):
+        points = points.detach().to(dtype)
+        scores = points.new_ones(shape) if scores is None else scores.detach().to(points.device, dtype)
+    else:
+        points = points.astype(dtype, copy=False)
+        scores = np.ones(shape, dtype) if scores is None else scores.astype(dtype, copy=False)
+    return points.reshape(*shape, 2), scores.reshape(shape)

@@ -1,5 +1,7 @@
 """Heat maps drawn one joint, one person and one frame at a time, word for word as PoseC3D describes them."""
 
+import math
+
 import numpy as np
 
 
@@ -23,7 +25,7 @@ def render_slowly(points, scores, limbs, size, *, sigma=0.6, scaling=1.0, least_
 
 
 def draw_joint(image, point, score, sigma, least_score):
-    if not (score >= least_score and np.isfinite([*point, score]).all()):
+    if not (score >= least_score and math.isfinite(point[0] + point[1] + score)):
         return
     (left, right), (top, bottom) = window(image, point, point, sigma)
     if left >= right or top >= bottom:
@@ -36,7 +38,7 @@ def draw_joint(image, point, score, sigma, least_score):
 
 def draw_limb(image, start, end, start_score, end_score, sigma, least_score):
     score = np.minimum(start_score, end_score)
-    if not (score >= least_score and np.isfinite([*start, *end, score]).all()):
+    if not (score >= least_score and math.isfinite(start[0] + start[1] + end[0] + end[1] + score)):
         return
     (left, right), (top, bottom) = window(image, np.minimum(start, end), np.maximum(start, end), sigma)
     if left >= right or top >= bottom:
