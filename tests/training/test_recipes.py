@@ -1,4 +1,4 @@
-"""Every recipe that ships: read for all six streams, and run from a store through pipeline, network and criterion.
+"""Every recipe that ships: read for all its streams, and run from a store through pipeline, network and criterion.
 
 Published recipes are held to tables of the released configurations, value by value. The tables are written from the
 publications, not from the recipes.
@@ -54,6 +54,10 @@ CTRGCN = PipelineConfig(
     centre=True,
 )
 NW_UCLA = PipelineConfig("nw_ucla", clip_len=52, num_persons=1, test_clips=1)
+HEAT_MAPS = PipelineConfig(
+    "heatmap", clip_len=48, test_clips=10, flip=0.5, image_size=56, test_image_size=64, sigma=0.6, double=True
+)
+SMALL_MAPS = replace(HEAT_MAPS, image_size=48, test_image_size=56)
 BOTTLENECK = {"label_smoothing": 0.1, "class_mean_weight": 0.1, "mean_norm_weight": 1e-4}
 
 
@@ -74,12 +78,50 @@ class Published:
     precision: Any = "32-true"
     scores: str = "probabilities"
     checkpoint: str = "best"
+    gradient_clip: float = 0.0
+    class_repeat: dict[str, float] = field(default_factory=dict)
 
 
 def pyskl(model: str, **changes: Any) -> Published:
     """PYSKL's practice: 8 GPUs of 16 clips, 16 epochs of five passes, its own graph of the hands."""
     standard = Published(model, PYSKL, epochs=16, batch=128, repeat=5, skeleton="ntu25_pyskl")
     return replace(standard, **changes)
+
+
+def posec3d(**changes: Any) -> Published:
+    """PYSKL's PoseC3D: 8 GPUs of 32 clips, 24 epochs of ten passes."""
+    standard = Published(
+        "posec3d_slowonly",
+        HEAT_MAPS,
+        epochs=24,
+        batch=256,
+        repeat=10,
+        optimizer=replace(SGD, lr=0.4, nesterov=False, weight_decay=3e-4),
+        options={"stage_blocks": [4, 6, 3]},
+        gradient_clip=40.0,
+    )
+    return replace(standard, **changes)
+
+
+def posec3d_recipes() -> dict[str, Published]:
+    recipes = {f"{name}/posec3d": posec3d() for name in (*NTU, "finegym")}
+    recipes["ntu120_xsub/posec3d"] = posec3d(class_repeat={"60-119": 2})
+    deep = {"stage_blocks": [3, 4, 6]}
+    slow = replace(posec3d().optimizer, weight_decay=1e-4)
+    recipes["kinetics400/posec3d"] = posec3d(optimizer=slow, options=deep)
+    for name, decay in (("hmdb51", 1e-4), ("ucf101", 3e-4)):
+        tuned = posec3d(
+            pipeline=SMALL_MAPS,
+            epochs=12,
+            batch=128,
+            optimizer=replace(slow, lr=0.01, weight_decay=decay),
+            schedule=ScheduleConfig(name="step", milestones=[9, 11], gamma=0.1),
+            options=deep,
+        )
+        cosine = replace(tuned, epochs=20, schedule=COSINE)
+        recipes[f"{name}/posec3d_finetune"] = recipes[f"{name}/posec3d_linear"] = tuned
+        recipes[f"{name}/posec3d_scratch"] = cosine if name == "hmdb51" else tuned
+    return recipes
 
 
 def of_infogcn(published: Published, stream: str) -> Published:
@@ -155,7 +197,7 @@ def published_recipes() -> dict[str, Published]:
         precision="bf16-mixed",
         checkpoint="last",
     )
-    return recipes
+    return recipes | posec3d_recipes()
 
 
 PUBLISHED = published_recipes()
@@ -182,7 +224,13 @@ SIZES = {
     "aagcn": 3.78,
     "msg3d": 3.19,
     "dgstgcn": 1.70,
+    "posec3d_slowonly": 2.02,
 }
+
+
+def streams_of(path: str) -> tuple[str, ...]:
+    """Heat maps are of joints or of limbs; networks of graphs have six streams."""
+    return ("j", "b") if read(path, "j").pipeline.protocol == "heatmap" else STREAMS
 
 
 @functools.cache
@@ -192,7 +240,7 @@ def read(path: str, stream: str, *words: str) -> Recipe:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_recipe(name: str) -> None:
-    for stream in STREAMS:
+    for stream in streams_of(f"{name}.yaml"):
         recipe, expected = read(f"{name}.yaml", stream), PUBLISHED[name]
         if expected.model == "infogcn":
             expected = of_infogcn(expected, stream)
@@ -208,9 +256,11 @@ def test_published_recipe(name: str) -> None:
             epochs=expected.epochs,
             batch_size=expected.batch,
             precision=expected.precision,
+            gradient_clip=expected.gradient_clip,
             eval_batch_size=recipe.trainer.eval_batch_size,
         )
-        assert (recipe.data.repeat, recipe.data.sampling, recipe.data.class_repeat) == (expected.repeat, "uniform", {})
+        shown = (recipe.data.repeat, recipe.data.sampling, recipe.data.class_repeat)
+        assert shown == (expected.repeat, "uniform", expected.class_repeat)
         assert recipe.evaluation.checkpoint == expected.checkpoint
         assert kind_of_scores(recipe) == expected.scores
         known = get_benchmark(benchmark)
@@ -300,7 +350,8 @@ def store(path: str, stores: dict[tuple, ClipStore], tmp_path_factory: pytest.Te
     """Two clips of noise in the layout of the recipe's data, both in the training and in the test split."""
     recipe = read(path, "j")
     known = get_benchmark(recipe.benchmark) if recipe.benchmark in list_benchmarks() else None
-    flat = recipe.pipeline.protocol.endswith("_2d")
+    maps = recipe.pipeline.protocol == "heatmap"
+    flat = recipe.pipeline.protocol.endswith("_2d") or (maps and not recipe.pipeline.projection)
     channels = "xys" if flat else "xyz"
     own = known and known.channels == channels
     skeleton = known.skeleton if known and own else "coco17" if flat else "ntu25"
@@ -336,7 +387,7 @@ def with_store(recipe: Recipe, store: ClipStore, **pipeline: Any) -> Recipe:
 
 
 def test_every_stream_reaches_the_network(path: str, store: ClipStore) -> None:
-    for stream in STREAMS:
+    for stream in streams_of(path):
         recipe = with_store(read(path, stream), store)
         for mode, count in (("train", 1), ("val", 1), ("test", recipe.pipeline.test_clips)):
             dataset = make_dataset(recipe, store, mode)
@@ -352,15 +403,17 @@ def test_every_stream_reaches_the_network(path: str, store: ClipStore) -> None:
 
 def test_network_of_the_recipe_takes_its_batch(path: str, store: ClipStore) -> None:
     # A stream each; all of them are used by some recipe of every model.
-    stream = STREAMS[RECIPES.index(path) % len(STREAMS)]
-    recipe = with_store(read(path, stream), store, clip_len=24)
+    streams = streams_of(path)
+    stream = streams[RECIPES.index(path) % len(streams)]
+    maps = read(path, stream).pipeline.protocol == "heatmap"
+    recipe = with_store(read(path, stream), store, clip_len=4 if maps else 24)
     dataset = make_dataset(recipe, store, "train")
     clips, labels, _ = next(iter(make_loader(recipe, dataset)))
     model = build_model(recipe, dataset, store.num_classes)
     assert model.training
     criterion = create_criterion(recipe.model.name, **recipe.loss)
     with torch.no_grad():
-        logits, aux = model.forward_train(clips.flatten(0, 1))
+        logits, aux = model.forward_train(dataset.pipeline.network_input(clips.flatten(0, 1)))
         terms = criterion(logits, aux, labels)
     assert logits.shape == (2, len(store.class_names))
     assert all(term.isfinite() for term in terms.values())
@@ -377,7 +430,7 @@ def test_network_of_the_recipe_takes_its_batch(path: str, store: ClipStore) -> N
             expected = expected + recipe.loss.get(weight, getattr(criterion, weight)) * terms[term]
     assert terms["loss"].item() == pytest.approx(expected.item())
     name = recipe.model.name.removesuffix("_pyskl")
-    if recipe.benchmark == "ntu60_xsub" and clips.shape[-2] == 25:
+    if recipe.benchmark == "ntu60_xsub" and (clips.shape[-2] == 25 or maps):
         weights = sum(weight.numel() for weight in model.parameters()) / 1e6
         prototypes = 2 * 384 * (400 - PROTOTYPES[stream]) / 1e6 if name == "protogcn" else 0
         assert weights + prototypes == pytest.approx(SIZES[name], abs=0.006)
