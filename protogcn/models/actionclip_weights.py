@@ -10,11 +10,11 @@ from torch import Tensor
 
 from protogcn.models.actionclip import ActionCLIP
 from protogcn.models.checkpoints import read_checkpoint, unwrap_state_dict
-from protogcn.models.clip_image import blank_image_tower, image_state, in_float32, load_clip_image
+from protogcn.models.clip_image import blank_image_tower, image_state, load_clip_image
 from protogcn.models.fusion_heads import HEAD_WIDTH
 from protogcn.models.text.clip_text import ClipTextTransformer
 from protogcn.models.text.transformer import Activation
-from protogcn.models.text.weights import BOOKKEEPING, load_clip_text, read_clip
+from protogcn.models.text.weights import BOOKKEEPING, check_fit, load_clip_text, read_clip
 
 # Official files hold two state dicts under these keys.
 CLIP_PART, FUSION_PART = "model_state_dict", "fusion_model_state_dict"
@@ -57,7 +57,9 @@ def build_actionclip(content: Mapping[str, Any], activation: Activation = "quick
     with torch.device("meta"):
         image = blank_image_tower(image_state(clip), activation)
         model = ActionCLIP(image, _blank_text_tower(clip, activation), name, **options)
-    model.load_state_dict(in_float32(_fitting(model, state)), assign=True)
+    # Copies, lest training should change what was handed in.
+    fitting = {own: value.to(torch.float32, copy=True) for own, value in _fitting(model, state).items()}
+    model.load_state_dict(fitting, assign=True)
     return model.eval()
 
 
@@ -67,7 +69,7 @@ def load_official_actionclip(model: ActionCLIP, content: Mapping[str, Any]) -> N
     Raises:
         ValueError: an entry is missing, left over or of another shape; nothing was loaded then.
     """
-    model.load_state_dict(in_float32(_fitting(model, official_state(content))))
+    model.load_state_dict(_fitting(model, official_state(content)))
 
 
 def start_from_clip(
@@ -161,14 +163,7 @@ def _blank_text_tower(clip: Mapping[str, Tensor], activation: Activation) -> Cli
 def _fitting(model: ActionCLIP, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Own names to the official weights of a network, after every entry was checked."""
     names, own = model.official_entries(), model.state_dict()
-    needed = set(names.values())
-    problems = [f"missing: {name}" for name in sorted(needed - set(state))]
-    problems += [f"not known to this model: {name}" for name in sorted(set(state) - needed - {POSITIONS})]
-    for key, name in names.items():
-        if name in state and state[name].shape != own[key].shape:
-            problems.append(f"{name} has shape {tuple(state[name].shape)}, the model needs {tuple(own[key].shape)}")
-    if problems:
-        shown = "\n  ".join(problems[:8])
-        more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
-        raise ValueError(f"the weights do not fit this ActionCLIP; nothing was loaded.\n  {shown}{more}")
-    return {key: state[name] for key, name in names.items()}
+    expected = {name: own[key].shape for key, name in names.items()}
+    used = {name: value for name, value in state.items() if name in expected or name != POSITIONS}
+    check_fit("these weights are not those of an ActionCLIP of this fusion and these sizes", expected, used)
+    return {key: used[name] for key, name in names.items()}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from protogcn.models.options import check_counts
 from protogcn.models.text.clip_config import read_settings
 from protogcn.models.text.transformer import Activation, Transformer
-from protogcn.models.text.weights import BOOKKEEPING, read_clip
+from protogcn.models.text.weights import BOOKKEEPING, check_fit, read_clip
 
 # Tensors whose shapes tell the size of a tower.
 _TELLING = ("conv1.weight", "positional_embedding", "proj")
@@ -138,9 +138,11 @@ def load_clip_image(
                 heads or settings.heads,
                 settings.norm_eps,
             )
-        tower.load_state_dict(in_float32(state), assign=True)
-    except (ValueError, RuntimeError) as error:
+    except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+    expected = {name: value.shape for name, value in tower.state_dict().items()}
+    check_fit(f"the image tower in {file} is not CLIP's, whole and in one of its published forms", expected, state)
+    tower.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
     return tower.eval()
 
 
@@ -165,18 +167,6 @@ def blank_image_tower(
     layers = len({name.split(".")[2] for name in state if name.startswith("transformer.resblocks.")})
     size, embed_dim = grid * patch, projection.shape[1]
     return ClipImageTransformer(size, patch, width, layers, heads, embed_dim, activation, norm_eps)
-
-
-def in_float32(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A copy of weights in single precision.
-
-    Raises:
-        ValueError: naming the first that is not made of finite real numbers.
-    """
-    for name, value in state.items():
-        if not value.is_floating_point() or not bool(value.isfinite().all()):
-            raise ValueError(f"{name} holds values that are no finite numbers")
-    return {name: value.to(torch.float32, copy=True) for name, value in state.items()}
 
 
 def image_state(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -153,13 +153,17 @@ def test_export() -> None:
     ("name", "value", "words"),
     [
         ("visual.proj", None, "lack proj"),
-        ("visual.ln_post.bias", None, "Missing key.*ln_post.bias"),
-        ("visual.transformer.resblocks.1.mlp.c_fc.weight", torch.zeros(200, 128), "c_fc.weight"),
-        ("visual.extra", torch.zeros(1), "Unexpected key.*extra"),
+        ("visual.ln_post.bias", None, "missing: ln_post.bias"),
+        (
+            "visual.transformer.resblocks.1.mlp.c_fc.weight",
+            torch.zeros(200, 128),
+            r"c_fc.weight has shape \(200, 128\)",
+        ),
+        ("visual.extra", torch.zeros(1), "not known: extra"),
         ("visual.ln_pre.bias", torch.full((128,), torch.inf), "ln_pre.bias holds values that are no finite numbers"),
         ("visual.conv1.weight", torch.zeros(128, 3, 0, 0), "must be a positive integer, got 0"),
         # Were it allocated, this would be more than any memory.
-        ("visual.conv1.weight", torch.zeros(1_000_000, 3, 1, 1), "size mismatch"),
+        ("visual.conv1.weight", torch.zeros(1_000_000, 3, 1, 1), r"expected \(1000000,\)"),
         ("visual.positional_embedding", torch.zeros(9, 128), "for square images"),
         ("visual.positional_embedding", torch.zeros(()), "for square images"),
         ("visual.layer1.0.conv1.weight", torch.zeros(1), "no vision transformer of CLIP's own form"),
@@ -171,7 +175,7 @@ def test_unfit_weights(name: str, value: Tensor | None, words: str, tmp_path: Pa
     if value is not None:
         state[name] = value
     torch.save(state, tmp_path / "clip.pt")
-    with pytest.raises(ValueError, match=rf"(?s)clip\.pt: .*{words}"):
+    with pytest.raises(ValueError, match=rf"(?s)clip\.pt.*{words}"):
         load_clip_image(tmp_path / "clip.pt", activation="quick_gelu")
 
 

@@ -216,8 +216,8 @@ def _build(
             activation=activation or settings.activation or "quick_gelu",
             norm_eps=settings.norm_eps,
         )
-    expected = {name: tuple(value.shape) for name, value in tower.state_dict().items()}
-    _check(file, expected, state)
+    expected = {name: value.shape for name, value in tower.state_dict().items()}
+    check_fit(f"the text tower in {file} is not CLIP's, whole and in one of its published forms", expected, state)
     tower.load_state_dict({name: value.float() for name, value in state.items()}, assign=True)
     return tower.eval()
 
@@ -241,20 +241,27 @@ def _sizes(file: Path, state: Mapping[str, Tensor]) -> dict[str, int]:
     }
 
 
-def _check(file: Path, expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> None:
+def check_fit(complaint: str, expected: Mapping[str, torch.Size], state: Mapping[str, Tensor]) -> None:
+    """Refuse weights whose names, shapes or values are not those of a network.
+
+    Args:
+        complaint: how the message begins.
+        expected: every name and its shape.
+        state: the weights.
+
+    Raises:
+        ValueError: naming the first problems.
+    """
     problems = [f"missing: {name}" for name in sorted(set(expected) - set(state))]
     problems += [f"not known: {name}" for name in sorted(set(state) - set(expected))]
     for name in sorted(set(state) & set(expected)):
         value = state[name]
-        if tuple(value.shape) != expected[name]:
-            problems.append(f"{name} has shape {tuple(value.shape)}, expected {expected[name]}")
+        if value.shape != expected[name]:
+            problems.append(f"{name} has shape {tuple(value.shape)}, expected {tuple(expected[name])}")
         elif not value.is_floating_point() or not bool(value.isfinite().all()):
             problems.append(f"{name} holds values that are no finite numbers")
     if problems:
-        raise ValueError(
-            f"the text tower in {file} is not CLIP's; nothing was loaded:\n  {_shortened(problems)}\nIt must be a "
-            "whole state dict of OpenAI, open_clip or Hugging Face"
-        )
+        raise ValueError(f"{complaint}; nothing was loaded:\n  {_shortened(problems)}")
 
 
 def _shortened(lines: Iterable[str], most: int = 8) -> str:
