@@ -171,7 +171,7 @@ def few_shot(
     pools = [np.flatnonzero(support & (labels == label)) for label in classes]
     for label, pool in zip(classes, pools, strict=True):
         asked = np.count_nonzero(queries & (labels == label))
-        if len(pool) < shots or asked <= min(shots, np.count_nonzero(queries[pool])):
+        if len(pool) < shots or asked <= min(shots, int(np.count_nonzero(queries[pool]))):
             raise ValueError(
                 f"class {label} has {len(pool)} clips for examples and {asked} to recognise: too few for {shots} shots"
             )
@@ -182,10 +182,10 @@ def few_shot(
         drawn = np.stack([rng.choice(pool, shots, replace=False) for pool in pools])
         means = directions[drawn].mean(axis=1)
         means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        asked = queries.copy()
-        asked[drawn.reshape(-1)] = False
-        right = classes[(directions[asked] @ means.T).argmax(axis=1)] == labels[asked]
-        accuracies[episode] = np.mean([right[labels[asked] == label].mean() for label in classes])
+        left = queries.copy()
+        left[drawn.reshape(-1)] = False
+        right = classes[(directions[left] @ means.T).argmax(axis=1)] == labels[left]
+        accuracies[episode] = np.mean([right[labels[left] == label].mean() for label in classes])
     mean = float(accuracies.mean())
     half = 1.96 * float(accuracies.std(ddof=1)) / float(np.sqrt(episodes)) if episodes > 1 else 0.0
     return Episodes(accuracies, mean, (mean - half, mean + half))

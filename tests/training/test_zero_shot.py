@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from tiny_runs import ACTIONS, error_of, tiny_recipe, train, write_recipe
+from zero_shot_runs import SEEN, train_narrowed
 
 from protogcn.cli import main
 from protogcn.data.class_split import ClassSubset
@@ -15,9 +16,6 @@ from protogcn.evaluation.scores import load_scores
 from protogcn.models.saved import read_description
 from protogcn.training.loaders import make_dataset, make_loader, open_store
 from protogcn.training.recipe import load_recipe, parse_recipe
-
-SEEN = ["walk", "clap", "kick"]
-ONE_EPOCH = {"epochs": 1, "batch_size": 3, "eval_batch_size": 4}
 
 
 def recipe_of(store, **data):
@@ -29,10 +27,7 @@ def recipe_of(store, **data):
 @pytest.fixture(scope="module")
 def narrowed(tmp_path_factory, tiny_store):
     """The run folder of a training without two classes."""
-    folder = tmp_path_factory.mktemp("narrowed")
-    recipe = write_recipe(folder, tiny_store, trainer=ONE_EPOCH)
-    assert train(recipe, folder / "runs", "--data.unseen=[wave, sit down]") == 0
-    return folder / "runs" / "tiny" / "protogcn" / "j"
+    return train_narrowed(tmp_path_factory.mktemp("narrowed"), tiny_store)
 
 
 def test_only_clips_of_seen_classes_are_there(tiny_store):
