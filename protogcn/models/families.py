@@ -13,8 +13,16 @@ from graphs.messages import unknown
 from graphs.skeleton import Skeleton
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.checkpoints import load_official, unwrap_state_dict
-from protogcn.models.family_table import FAMILIES, FIRST_GRAPH, PROTOTYPES, Family
+from protogcn.models.family_table import FAMILIES, FIRST_GRAPH, PROTOTYPES, Family, Shapes
 from protogcn.models.registry import create_model
+from protogcn.models.volume_families import (
+    CLASSIFIER,
+    ENTRIES,
+    check_maps,
+    map_layouts,
+    volume_family_of,
+    volume_options,
+)
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,8 @@ class Detected:
     Attributes:
         model: an entry of :func:`protogcn.models.list_models`.
         num_classes: size of the classifier.
-        num_joints: V.
-        in_channels: C of the clips.
+        num_joints: V; None for networks of heat maps, whose weights do not depend on it.
+        in_channels: C of the clips, or the number of heat maps.
         num_persons: most persons of a clip; None where the weights do not depend on it.
         layouts: layouts of the catalogue that it can be of, a single one where there is no doubt.
         options: options of the model.
@@ -34,7 +42,7 @@ class Detected:
 
     model: str
     num_classes: int
-    num_joints: int
+    num_joints: int | None
     in_channels: int
     num_persons: int | None
     layouts: tuple[str, ...]
@@ -45,10 +53,9 @@ class Detected:
         """One line: model, size, input."""
         options = ", ".join(f"{key} {_listed(value)}" for key, value in self.options.items())
         persons = f", {self.num_persons} persons" if self.num_persons else ""
-        return (
-            f"{self.model}: {self.num_classes} classes, {self.num_joints} joints, {self.in_channels} channels{persons}"
-            f"; {options}"
-        )
+        clips = f"{self.num_joints} joints, {self.in_channels} channels{persons}"
+        taken = clips if self.num_joints else f"{self.in_channels} heat maps"
+        return f"{self.model}: {self.num_classes} classes, {taken}; {options}"
 
 
 def detect(state_dict: Mapping[str, Tensor], model: str | None = None) -> Detected:
@@ -63,9 +70,13 @@ def detect(state_dict: Mapping[str, Tensor], model: str | None = None) -> Detect
     """
     state = unwrap_state_dict(state_dict)
     name = _family_of(state) if model is None else model
-    if name not in FAMILIES:
-        raise ValueError(unknown("family of official checkpoints", name, FAMILIES, show_all=True))
-    family, shapes = FAMILIES[name], _Shapes(name, state)
+    if name not in (*FAMILIES, *ENTRIES):
+        raise ValueError(unknown("family of official checkpoints", name, [*FAMILIES, *ENTRIES], show_all=True))
+    shapes = Shapes(name, state)
+    if name in ENTRIES:
+        maps, (told, untold) = shapes(ENTRIES[name], 5)[1], volume_options(name, shapes)
+        return Detected(name, shapes(CLASSIFIER, 2)[0], None, maps, None, map_layouts(maps), told, untold)
+    family = FAMILIES[name]
     kept = family.fixed[0] if family.fixed and family.topology not in state else family.topology
     topologies, joints, _ = shapes(kept, 3)
     entry = shapes(family.entry)
@@ -143,25 +154,12 @@ def build_official(
     return network.eval(), found
 
 
-class _Shapes:
-    """Looks up shapes and says what is missing."""
-
-    def __init__(self, name: str, state: Mapping[str, Tensor]) -> None:
-        self.name, self.state = name, state
-
-    def __call__(self, entry: str, axes: int | None = None) -> tuple[int, ...]:
-        if entry not in self.state:
-            raise ValueError(f"this looks like {self.name}, but has no {entry}")
-        shape = tuple(self.state[entry].shape)
-        if 0 in shape or (len(shape) != axes if axes else len(shape) < 2):
-            raise ValueError(f"this looks like {self.name}, but its {entry} has shape {shape}")
-        return shape
-
-
 def _family_of(state: Mapping[str, Tensor]) -> str:
     for name, family in FAMILIES.items():
         if all(mark in state for mark in family.marks) and family.lacks not in state:
             return name
+    if on_maps := volume_family_of(state):
+        return on_maps
     some = ", ".join(list(state)[:3])
     if any(name.startswith("model.") for name in state):
         raise ValueError(
@@ -169,12 +167,12 @@ def _family_of(state: Mapping[str, Tensor]) -> str:
             "holds model.safetensors, or gets it by `protogcn test <run folder>`"
         )
     raise ValueError(
-        f"these are the weights of no published network that is known here ({', '.join(FAMILIES)}): its entries are "
-        f"called {some}, ..."
+        f"these are the weights of no published network that is known here ({', '.join([*FAMILIES, *ENTRIES])}): its "
+        f"entries are called {some}, ..."
     )
 
 
-def _layers(family: Family, shapes: _Shapes) -> tuple[dict[str, Any], list[str]]:
+def _layers(family: Family, shapes: Shapes) -> tuple[dict[str, Any], list[str]]:
     """Width, depth and where it changes, from the blocks one after another."""
     count = 0
     while family.block.format(family.first + count) in shapes.state:
@@ -201,7 +199,7 @@ def _layers(family: Family, shapes: _Shapes) -> tuple[dict[str, Any], list[str]]
     return options, notes
 
 
-def _scales(shapes: _Shapes, num_scales: int) -> dict[str, Any]:
+def _scales(shapes: Shapes, num_scales: int) -> dict[str, Any]:
     """The scales and windows of MS-G3D."""
     branch = "backbone.gcn3d1.gcn3d.{}"
     windows: list[int] = []
@@ -230,15 +228,19 @@ def _has_topology(family: Family, state: Mapping[str, Tensor], skeleton: Skeleto
 
 
 def _choose(found: Detected, skeleton: str | Path | Skeleton | None, state_dict: Mapping[str, Tensor]) -> Skeleton:
+    parts = f"{found.num_joints} joints" if found.num_joints else f"{found.in_channels} heat maps"
     if skeleton is None:
         if len(found.layouts) == 1:
             return get_skeleton(found.layouts[0])
         several = f"can be those of {', '.join(found.layouts)}" if found.layouts else "are of no layout that is known"
         raise ValueError(
-            f"the {found.num_joints} joints of this {found.model} {several}: say which by --skeleton <name>, or "
+            f"the {parts} of this {found.model} {several}: say which by --skeleton <name>, or "
             "--skeleton <file.yaml> for a layout of your own"
         )
     layout = get_skeleton(skeleton)
+    if found.num_joints is None:
+        check_maps(found.in_channels, layout)
+        return layout
     if layout.num_joints != found.num_joints:
         raise ValueError(f"{layout.name} has {layout.num_joints} joints, these weights are for {found.num_joints}")
     family, state = FAMILIES[found.model], unwrap_state_dict(state_dict)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 # Layouts by number of joints, of the graphs that each implementation came with.
 _PYSKL = {25: ("ntu25_pyskl",), 17: ("coco17",), 18: ("openpose18_pyskl",), 21: ("hand21",)}
 _PROTOGCN = _PYSKL | {20: ("coco20", "openpose20", "ucla20")}
@@ -41,6 +43,31 @@ class Family:
     by_person: bool = False
     classifier: str = "cls_head.fc_cls.weight"
     fixed: tuple[str, str] | None = None
+
+
+class Shapes:
+    """Looks up shapes and says what is missing.
+
+    Args:
+        name: the network that the state dict is taken for.
+        state: official names to tensors.
+    """
+
+    def __init__(self, name: str, state: Mapping[str, Tensor]) -> None:
+        self.name, self.state = name, state
+
+    def __call__(self, entry: str, axes: int | None = None) -> tuple[int, ...]:
+        """The shape of an entry.
+
+        Raises:
+            ValueError: it is missing, empty, or has another number of axes (by default fewer than two).
+        """
+        if entry not in self.state:
+            raise ValueError(f"this looks like {self.name}, but has no {entry}")
+        shape = tuple(self.state[entry].shape)
+        if 0 in shape or (len(shape) != axes if axes else len(shape) < 2):
+            raise ValueError(f"this looks like {self.name}, but its {entry} has shape {shape}")
+        return shape
 
 
 FIRST_GRAPH = "backbone.gcn.0.gcn."
