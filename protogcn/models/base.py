@@ -49,7 +49,8 @@ class SkeletonClassifier(nn.Module):
         self.in_channels = in_channels
         self.num_features = num_features
         self.dropout = nn.Dropout(dropout)
-        self.classifier: nn.Module = self._make_classifier(num_classes)
+        # A linear map, or a head that compares features with texts.
+        self.classifier: Any = self._make_classifier(num_classes)
 
     def _make_classifier(self, num_classes: int) -> nn.Linear:
         classifier = nn.Linear(self.num_features, num_classes)

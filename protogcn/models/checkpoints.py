@@ -166,7 +166,7 @@ def load_official(model: nn.Module, state_dict: Mapping[str, Tensor], *, classif
     if absent := set(entries) - set(own):
         raise ValueError(
             f"official checkpoints of this network hold {', '.join(sorted(absent))}, which it was built without: build "
-            "it with head='linear' to load them"
+            "it with head='linear', or leave the classifier as it is by load_official(..., classifier=False)"
         )
     used = {name for names in entries.values() for name in names}
     optional = model.official_optional()

@@ -21,6 +21,13 @@ OPTIONS: dict[str, Any] = {
     "windows": (3,),
     "stage_blocks": (1, 2, 1),
 }
+TEXT_OPTIONS: dict[str, Any] = {
+    "text_encoder": "random:width=32,layers=1,heads=2",
+    "train_text": False,
+    "prompts": ("{}", "a person who does {}"),
+}
+VERBS = ("drink", "throw away", "sit down on", "put on", "wave at", "run around", "brush", "kick")
+THINGS = ("water", "a chair", "a jacket", "somebody", "the ball", "a cup of tea", "one shoe", "it all")
 # Height and width of volumes.
 SIDE = 16
 
@@ -28,12 +35,21 @@ SIDE = 16
 def small_model(name: str, seed: int = 0, **changes: Any) -> SkeletonClassifier:
     """A small network of the catalogue whose every branch counts: what starts at zero gets random values."""
     options = {key: value for key, value in OPTIONS.items() if key in model_info(name).options}
+    options = {"num_classes": CLASSES, **options, **changes}
     torch.manual_seed(seed)
-    model = create_model(name, **{"num_classes": CLASSES, **options, **changes})
+    model = create_model(name, **text_options(name, options["num_classes"]) | options)
     for parameter in model.parameters():
         if not parameter.any():
             nn.init.normal_(parameter, std=0.1)
     return model
+
+
+def text_options(name: str, num_classes: int) -> dict[str, Any]:
+    """What a network that compares clips with class names needs to be built: a name each, and a small text tower."""
+    if not model_info(name).reads_names():
+        return {}
+    names = [f"{verb} {thing}" for thing in THINGS for verb in VERBS]
+    return {"class_names": names[:num_classes], **TEXT_OPTIONS}
 
 
 def takes_maps(name: str) -> bool:

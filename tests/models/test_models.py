@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from small_models import CLASSES, has_person_slots, random_batch, small_model, takes_maps
+from small_models import CLASSES, has_person_slots, random_batch, small_model, takes_maps, text_options
 from torch import Tensor
 
 from graphs.layouts import get_skeleton, list_skeletons
-from protogcn.models import SkeletonClassifier, create_criterion, create_model, list_models
+from protogcn.models import SkeletonClassifier, create_criterion, create_model, list_models, model_info
 from protogcn.models.volume import VolumeClassifier
 
 pytestmark = pytest.mark.parametrize("name", list_models())
@@ -99,7 +99,10 @@ def test_gradients_reach_every_parameter(name: str) -> None:
 def test_a_few_steps_learn_a_batch_by_heart(name: str) -> None:
     model = small_model(name, num_persons=1)
     clips, target = random_batch(model, 8, frames=8), torch.arange(8) % CLASSES
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    if model_info(name).reads_names():
+        # A temperature that is learned at the rate of the weights lets similarities vanish.
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     losses = []
     for _ in range(20):
         optimizer.zero_grad()
@@ -187,6 +190,10 @@ def test_copies_give_the_same_scores(name: str) -> None:
 @pytest.mark.parametrize("classes", [1, 3, 40])
 def test_reset_classifier(name: str, classes: int) -> None:
     model = small_model(name).double()
+    if model_info(name).reads_names():
+        with pytest.raises(ValueError, match=r"compares clips with the names of its classes.*model.set_classes"):
+            model.reset_classifier(classes)
+        return
     backbone = {
         key: value.clone() for key, value in model.state_dict().items() if not key.startswith(("class", "prior"))
     }
@@ -286,9 +293,9 @@ def test_compile_in_one_graph(name: str) -> None:
     torch.manual_seed(0)
     torch.testing.assert_close(logits, model.forward_train(clips)[0])
     logits.sum().backward()
-    assert training.classifier.weight.grad is not None
+    assert all(parameter.grad is not None for parameter in training.classifier.parameters())
 
 
 def test_published_size_builds_with_defaults(name: str) -> None:
-    model = create_model(name, num_classes=60)
+    model = create_model(name, num_classes=60, **text_options(name, 60))
     assert sum(parameter.numel() for parameter in model.parameters()) > 100_000

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from small_models import text_options
 from torch import Tensor, nn
 
 from graphs.skeleton import Skeleton
@@ -64,7 +65,7 @@ def test_every_entry_describes_itself(name: str) -> None:
 
 @pytest.mark.parametrize("name", list_models())
 def test_defaults_pass_their_own_checks(name: str) -> None:
-    model = create_model(name, num_classes=2, **model_info(name).options)
+    model = create_model(name, num_classes=2, **model_info(name).options | text_options(name, 2))
     assert isinstance(model, SkeletonClassifier)
     defaults = {key: each.default for key, each in inspect.signature(model_info(name).criterion).parameters.items()}
     assert isinstance(create_criterion(name, **defaults), nn.Module)
