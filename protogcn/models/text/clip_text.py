@@ -72,5 +72,5 @@ class ClipTextTransformer(nn.Module):
             )
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
         x = self.ln_final(self.transformer(x))
-        at_end = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=1)]
+        at_end = x[torch.arange(x.shape[0], device=x.device), tokens.argmax(dim=1)]
         return at_end @ self.text_projection

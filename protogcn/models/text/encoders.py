@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from graphs.messages import unknown
 from protogcn.models.options import check_options
 from protogcn.models.text.clip_text import VOCAB_SIZE, ClipTextTransformer
+from protogcn.models.text.prompts import says_something
 from protogcn.models.text.transformer import Activation
 
 SPECS = ("minilm", "random")
@@ -37,7 +38,7 @@ class TextEncoder(nn.Module):
         """Tokens (N, L), int64, on the CPU; L is the length of the longest text, shorter rows end in zeros.
 
         Raises:
-            ValueError: one string in place of a list, no text, an empty one, or one that is too long.
+            ValueError: one string in place of a list, no text, an empty or broken one, or one that is too long.
         """
         if isinstance(texts, str):
             raise ValueError(f"texts are one string, {texts!r}; pass a list, [{texts!r}]")
@@ -45,8 +46,8 @@ class TextEncoder(nn.Module):
         if not texts:
             raise ValueError("there are no texts to encode; pass at least one")
         for index, text in enumerate(texts):
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(f"text {index} is {text!r}; a text encoder needs at least one word")
+            if not says_something(text):
+                raise ValueError(f"text {index} is {text!r}; a text encoder needs at least one word, in valid Unicode")
         return self._tokenizer(texts)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def create_text_encoder(spec: str | Path) -> TextEncoder:
         from protogcn.models.text.sentence import load_minilm
 
         _refuse(name, options)
-        return TextEncoder(name, *load_minilm())
+        return TextEncoder(name, *load_minilm()).eval()
     path = Path(name).expanduser()
     if not path.exists():
         if re.search(r"[/\\.]", name):
@@ -108,7 +109,7 @@ def create_text_encoder(spec: str | Path) -> TextEncoder:
         from protogcn.models.text.sentence import load_sentence_encoder
 
         _refuse(name, options)
-        return TextEncoder(name, *load_sentence_encoder(path))
+        return TextEncoder(name, *load_sentence_encoder(path)).eval()
     from protogcn.models.text.weights import load_clip_text
 
     check_options(f"text weights {path}", _clip_options, options)
@@ -153,7 +154,7 @@ def _clip(spec: str, tower: ClipTextTransformer, path: Path | None) -> TextEncod
     folder = path.parent if path and path.is_file() else path
     tokenizer = ClipTokenizer(find_vocabulary(folder))
     rows = functools.partial(_clip_rows, tokenizer, tower.context_length)
-    return TextEncoder(spec, tower.eval(), tower.embed_dim, rows).eval()
+    return TextEncoder(spec, tower, tower.embed_dim, rows).eval()
 
 
 def _clip_rows(tokenizer: Callable[[Sequence[str], int], Tensor], context_length: int, texts: Sequence[str]) -> Tensor:
@@ -171,7 +172,8 @@ def _parse(spec: str) -> tuple[str, dict[str, Any]]:
     """``name:key=value,key=value`` apart; a path may hold colons of its own."""
     name, colon, tail = spec.rpartition(":")
     head = spec.partition(":")[0]
-    if not colon or (head not in SPECS and "=" not in tail):
+    is_path = head not in SPECS and ("=" not in tail or Path(spec).expanduser().exists())
+    if not colon or is_path:
         return spec, {}
     if head in SPECS:
         name, tail = head, spec.partition(":")[2]

@@ -41,6 +41,13 @@ def fill(class_names: Sequence[str], prompts: Sequence[str] = PROMPTS) -> list[s
     return [template.replace(SLOT, name) for template in templates for name in names]
 
 
+def says_something(text: object) -> bool:
+    """Whether it is text that can be seen, without halves of characters that no tokeniser takes."""
+    if not isinstance(text, str) or any("\ud800" <= character <= "\udfff" for character in text):
+        return False
+    return any(character.isprintable() and not character.isspace() for character in text)
+
+
 def _listed(what: str, given: Sequence[str]) -> list[str]:
     if isinstance(given, str):
         raise ValueError(f"the {what} are one string, {given!r}; pass a list, [{given!r}]")
@@ -52,7 +59,7 @@ def _listed(what: str, given: Sequence[str]) -> list[str]:
 def _check_names(names: Sequence[str]) -> None:
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
+        if not says_something(name):
             raise ValueError(
                 f"class {index} has the name {name!r}: a text encoder needs a word or two that say what is done, "
                 "like 'drink water'"

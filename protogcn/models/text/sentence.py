@@ -77,7 +77,7 @@ def load_sentence_encoder(folder: Path) -> Loaded:
     longest = (_read(settings, dict) if settings.is_file() else {}).get("max_seq_length")
     longest = min(tokenizer.model_max_length, longest or model.config.max_position_embeddings)
     tower = MeanOfTokens(model, tokenizer.pad_token_id, "Normalize" in kinds)
-    return tower.eval(), model.config.hidden_size, functools.partial(_rows, tokenizer, longest)
+    return tower, model.config.hidden_size, functools.partial(_rows, tokenizer, longest)
 
 
 def _rows(tokenizer: Any, longest: int, texts: Sequence[str]) -> Tensor:

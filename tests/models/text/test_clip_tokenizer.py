@@ -246,7 +246,7 @@ def test_damaged_and_hostile_files_are_refused(tmp_path: Path, name: str, conten
 
 
 def test_odd_entries_of_a_tokeniser_file_are_refused(tmp_path: Path, merges: list[tuple[str, str]]) -> None:
-    odd: list[Any] = [5, None, {"a": 1}, [1, 2], ["a"], "a", ["a", "b", "c"]]
+    odd: list[Any] = [None, [1, 2], [[], {}], "a"]
     for entry in odd:
         content = [entry, *map(list, merges[1:])]
         (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"merges": content}}))

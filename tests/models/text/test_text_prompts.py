@@ -37,6 +37,7 @@ def test_names_stay_as_they_are_whatever_brackets_they_hold(names: list[str]) ->
         ("run", PROMPTS, r"pass a list, \['run'\]"),
         (["run"], "a {}", r"pass a list, \['a {}'\]"),
         (["run", " "], PROMPTS, "class 1 has the name ' '"),
+        (["run", "\u200b"], PROMPTS, "class 1 has the name '\\\\u200b'"),
         (["run", None], PROMPTS, "class 1 has the name None"),
         (["run", "jump", "Run "], PROMPTS, "classes 0 and 2 have the same name, 'run' and 'Run '"),
         (["run"], ["a video"], "'a video' must hold {} exactly once.*there 0 times"),
