@@ -113,7 +113,7 @@ def load_recipe(path: str | Path, stream: str | None = None, overrides: Sequence
     A recipe is YAML with the sections of :class:`Recipe`, only what differs from the defaults. Its section ``streams``
     maps a stream or several (``"b,bm"``) to what differs for them. A key ``base`` names a recipe to start from, by its
     path from the folder of this one or as ``configs/...``: what it says for the stream holds wherever this one says
-    nothing. Overrides look like ``--optimizer.lr=0.1``.
+    nothing, and ``null`` takes it back. Overrides look like ``--optimizer.lr=0.1``.
 
     Args:
         path: a YAML file; ``configs/...`` also finds the recipes of the installed package.
@@ -131,7 +131,8 @@ def load_recipe(path: str | Path, stream: str | None = None, overrides: Sequence
     merged: dict[str, Any] = {}
     for file, content in layers:
         by_stream = content.pop("streams", None) or {}
-        merged = merge(merge(merged, content), _stream_part(by_stream, stream, file))
+        for change in (content, *_stream_parts(by_stream, stream, file)):
+            merged = merge(merged, change)
     merged["stream"] = stream
     return parse_recipe(merged, path, overrides)
 
@@ -200,11 +201,16 @@ def _parser() -> Any:
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested mappings with another's entries put over it."""
+    """A copy of nested mappings with another's entries put over it; an entry of None takes back what is there."""
     merged = dict(copy.deepcopy(base))
     for key, value in change.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = merge(merged[key], value) if both else copy.deepcopy(value)
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            below = merged.get(key)
+            merged[key] = merge(below if isinstance(below, Mapping) else {}, value)
+        else:
+            merged[key] = copy.deepcopy(value)
     return merged
 
 
@@ -223,17 +229,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _stream_part(by_stream: Any, stream: str, origin: str | Path) -> dict[str, Any]:
+def _stream_parts(by_stream: Any, stream: str, origin: str | Path) -> list[Mapping[str, Any]]:
     if not isinstance(by_stream, Mapping):
         raise ValueError(f"{origin}: streams must map streams to what differs for them, got {by_stream!r}")
-    part: dict[str, Any] = {}
+    parts: list[Mapping[str, Any]] = []
     for names, change in by_stream.items():
         listed = [check_stream(name.strip()) for name in str(names).split(",")]
         if not isinstance(change, Mapping):
             raise ValueError(f"{origin}: streams.{names} must hold sections of a recipe, got {change!r}")
         if stream in listed:
-            part = merge(part, change)
-    return part
+            parts.append(change)
+    return parts
 
 
 def _check_keys(content: Mapping[str, Any], kind: type, where: str, origin: str | Path) -> None:

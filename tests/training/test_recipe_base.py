@@ -44,6 +44,19 @@ def test_own_content_lies_over_that_of_the_base(write):
     assert bone.loss == {"label_smoothing": 0.1} and joint.loss == {}
 
 
+def test_null_takes_back_what_the_base_says(write):
+    write("family.yaml", FAMILY)
+    path = write(
+        "recipe.yaml",
+        "base: family.yaml\nbenchmark: tiny\nschedule: {milestones: null}\n"
+        "streams: {b: {loss: {label_smoothing: null}}}\nmodel: {options: null, skeleton: null}",
+    )
+    bone = load_recipe(path, "b")
+    assert bone.loss == {} and load_recipe(path, "bm").loss == {"label_smoothing": 0.1}
+    assert bone.schedule.name == "step" and bone.schedule.milestones == []
+    assert bone.model.name == "stgcn" and bone.model.options == {} and bone.model.skeleton == ""
+
+
 def test_plain_sections_of_a_recipe_beat_the_streams_of_its_base(write):
     write("family.yaml", FAMILY)
     path = write("recipe.yaml", "base: family.yaml\nbenchmark: tiny\ntrainer: {epochs: 2}")
