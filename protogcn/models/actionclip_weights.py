@@ -149,13 +149,13 @@ def _told_fusion(head: Mapping[str, Tensor]) -> tuple[str, dict[str, Any]]:
 
 def _blank_text_tower(clip: Mapping[str, Tensor], activation: Activation) -> ClipTextTransformer:
     matrices = [clip.get(name) for name in ("token_embedding.weight", "positional_embedding", "text_projection")]
-    if any(matrix is None or matrix.ndim != 2 for matrix in matrices):
+    layers = len({name.split(".")[2] for name in clip if name.startswith("transformer.resblocks.")})
+    if not layers or any(matrix is None or matrix.ndim != 2 for matrix in matrices):
         raise ValueError(
-            "there is no whole text tower of CLIP in these weights: token_embedding.weight, positional_embedding and "
-            "text_projection are looked for"
+            "there is no whole text tower of CLIP in these weights: token_embedding.weight, positional_embedding, "
+            "text_projection and transformer.resblocks are looked for"
         )
     tokens, positions, projection = (matrix.shape for matrix in matrices if matrix is not None)
-    layers = len({name.split(".")[2] for name in clip if name.startswith("transformer.resblocks.")})
     heads = max(1, tokens[1] // HEAD_WIDTH)
     return ClipTextTransformer(positions[0], tokens[0], tokens[1], heads, layers, projection[1], activation)
 

@@ -135,7 +135,7 @@ def load_clip_image(
             tower = blank_image_tower(
                 state,
                 activation or settings.activation or "quick_gelu",
-                heads or settings.heads,
+                settings.heads if heads is None else heads,
                 settings.norm_eps,
             )
     except ValueError as error:
@@ -196,7 +196,7 @@ def _from_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, dict[str, Tensor]] = {}
     for name, value in weights.items():
         if name == "visual_projection.weight":
-            state["proj"] = value.T.contiguous()
+            state["proj"] = value.T.contiguous() if value.ndim == 2 else value
         if not name.startswith("vision_model.") or name == "vision_model.embeddings.position_ids":
             continue
         own = name.removeprefix("vision_model.")
@@ -207,7 +207,8 @@ def _from_hugging_face(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             state[own] = value
     for own, three in parts.items():
-        if len(three) != 3 or len({value.shape for value in three.values()}) != 1:
+        shapes = {value.shape for value in three.values()}
+        if len(three) != 3 or len(shapes) != 1 or torch.Size() in shapes:
             raise ValueError(f"query, key and value of {own} are incomplete or differ in shape: the file is damaged")
         state[own] = torch.cat([three[letter] for letter in "qkv"])
     return state

@@ -1,7 +1,7 @@
 """Fusion over time, (N, T, C) -> (N, C): the five heads of ActionCLIP (Wang et al. 2021, section 3.3, figure 3).
 
-They pool the frames of a video as well as the frames of a skeleton clip whose joints and persons are averaged:
-``create_fusion("transformer", width=256)(features)``.
+They pool the frames of a video as well as those of a skeleton clip:
+``create_fusion("transformer", model.num_features)(skeleton_frames(model.forward_features(clips)))``.
 """
 
 import inspect
@@ -256,3 +256,13 @@ def create_fusion(
         raise ValueError(f"the fusion {name!r} has a position for every frame: say how many there are by frames=")
     common = {word: value for word, value in (("heads", heads), ("frames", frames)) if word in known}
     return head(width, **{word: value for word, value in common.items() if value is not None}, **options)
+
+
+def skeleton_frames(features: Tensor) -> Tensor:
+    """Features of a network of skeletons (N, M, C, T, V), mean over persons and joints: (N, T, C)."""
+    return features.mean((1, 4)).transpose(1, 2)
+
+
+def volume_frames(features: Tensor) -> Tensor:
+    """Features of a network of heat maps (N, C, T, H, W), mean over the maps: (N, T, C)."""
+    return features.mean((3, 4)).transpose(1, 2)

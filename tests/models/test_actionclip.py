@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 from vision_goldens import VisionGolden
@@ -202,6 +204,20 @@ def test_unfit_weights(name: str, value: Tensor | None, words: str, transformer_
         changed[name] = value
     with pytest.raises(ValueError, match=words):
         build_actionclip(changed)
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_tensor_of_any_shape_is_loaded_or_refused(data: st.DataObject) -> None:
+    model = small(data.draw(st.sampled_from(FUSIONS)))
+    own = model.state_dict()
+    state = {name: own[key] for key, name in model.official_entries().items()}
+    name = data.draw(st.sampled_from(sorted(state)))
+    state[name] = torch.zeros(data.draw(st.lists(st.integers(0, 9), max_size=4)))
+    try:
+        build_actionclip(state)
+    except ValueError as error:
+        assert "\n" in str(error) or len(str(error)) < 500
 
 
 def test_unfit_weights_leave_a_network_as_it_was() -> None:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -177,6 +179,20 @@ def test_unfit_weights(name: str, value: Tensor | None, words: str, tmp_path: Pa
     torch.save(state, tmp_path / "clip.pt")
     with pytest.raises(ValueError, match=rf"(?s)clip\.pt.*{words}"):
         load_clip_image(tmp_path / "clip.pt", activation="quick_gelu")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@given(data=st.data())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_tensor_of_any_shape_is_loaded_or_refused(form: str, data: st.DataObject, tmp_path: Path) -> None:
+    state = FORMS[form](small())
+    name = data.draw(st.sampled_from(sorted(state)))
+    state[name] = torch.zeros(data.draw(st.lists(st.integers(0, 9), max_size=4)))
+    torch.save(state, tmp_path / "clip.pt")
+    try:
+        load_clip_image(tmp_path / "clip.pt", activation="quick_gelu")
+    except ValueError as error:
+        assert "clip.pt" in str(error)
 
 
 def test_no_image_tower(tmp_path: Path) -> None:

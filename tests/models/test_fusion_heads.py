@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import random_batch, small_model, takes_maps
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +19,8 @@ from protogcn.models.fusion_heads import (
     LSTMFusion,
     TransformerFusion,
     create_fusion,
+    skeleton_frames,
+    volume_frames,
 )
 
 SMALL = {"transformer": {"layers": 2}, "transformer_class_token": {"layers": 2, "hidden": 32}}
@@ -170,6 +173,18 @@ def test_first_weights_of_attention(name: str) -> None:
     assert len(packed) == 6
     for weight in packed:
         assert weight.abs().max().item() == pytest.approx(math.sqrt(6 / (64 + 3 * 64)), rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["stgcn", "posec3d_c3d_light"])
+def test_over_the_frames_of_skeleton_networks(name: str) -> None:
+    model = small_model(name).eval()
+    features = model.forward_features(random_batch(model, 2, frames=8))
+    frames = volume_frames(features) if takes_maps(name) else skeleton_frames(features)
+    pooled = create_fusion("mean", model.num_features)(frames)
+    torch.testing.assert_close(pooled, model.forward_head(features, pre_logits=True))
+    for fusion in FUSIONS:
+        head = create_fusion(fusion, model.num_features, frames=frames.shape[1], **SMALL.get(fusion, {}))
+        assert head(frames).shape == pooled.shape
 
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes self.lstm")
