@@ -9,6 +9,7 @@ from protogcn import __version__
 from protogcn.cli.catalogue import add_catalogue
 from protogcn.cli.checkpoint import add_checkpoint
 from protogcn.cli.data import add_data
+from protogcn.cli.sweep import add_sweep
 from protogcn.cli.training import add_evaluation, add_train
 from protogcn.cli.zero_shot import add_zero_shot
 from protogcn.evaluation.command import add_ensemble_parser
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     add_data(verbs)
     add_train(verbs)
+    add_sweep(verbs)
     add_ensemble_parser(verbs).set_defaults(run=_ensemble, takes_overrides=False)
     add_evaluation(verbs)
     add_zero_shot(verbs)
