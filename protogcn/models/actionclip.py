@@ -89,18 +89,23 @@ class ActionCLIP(nn.Module):
         Returns:
             Cosines times ``exp(logit_scale)``: (N, L) and their transpose (L, N).
         """
-        videos = functional.normalize(self.forward_video(frames), dim=-1)
-        sentences = functional.normalize(self.text(tokens), dim=-1)
-        logits = self.logit_scale.exp() * videos @ sentences.T
+        videos, sentences = self._unit(self.forward_video(frames)), self._unit(self.text(tokens))
+        with torch.autocast(frames.device.type, enabled=False):
+            logits = self.logit_scale.exp() * videos @ sentences.T
         return logits, logits.T
 
-    def embed_classes(self, tokens: Tensor, num_classes: int) -> Tensor:
+    def _unit(self, vectors: Tensor) -> Tensor:
+        # Cosines are multiplied by up to a hundred, where reduced precision would show.
+        return functional.normalize(vectors.to(self.logit_scale.dtype), dim=-1)
+
+    def embed_classes(self, tokens: Tensor, num_classes: int, batch_size: int = 256) -> Tensor:
         """Unit vectors of all classes in all templates, computed once for many videos.
 
         Args:
             tokens: (templates * num_classes, context_length), row = template * num_classes + class, the order of
                 :func:`protogcn.models.text.prompts.fill`.
             num_classes: how many classes.
+            batch_size: rows that pass the text tower at once.
 
         Returns:
             (templates, num_classes, embed_dim)
@@ -113,7 +118,8 @@ class ActionCLIP(nn.Module):
                 f"{len(tokens)} rows of tokens are not a number of templates times {num_classes} classes: fill every "
                 "template with every class name"
             )
-        return functional.normalize(self.text(tokens), dim=-1).unflatten(0, (-1, num_classes))
+        vectors = torch.cat([self.text(rows) for rows in tokens.split(batch_size)])
+        return self._unit(vectors).unflatten(0, (-1, num_classes))
 
     def class_scores(self, frames: Tensor, classes: Tensor) -> Tensor:
         """Probabilities of classes: softmax of the scaled cosines in every template, mean over templates.
@@ -125,9 +131,10 @@ class ActionCLIP(nn.Module):
         Returns:
             (N, num_classes), rows sum to 1.
         """
-        videos = functional.normalize(self.forward_video(frames), dim=-1)
-        cosines = torch.einsum("nd,pkd->npk", videos, classes)
-        return (TEST_SCALE * cosines).softmax(-1).mean(1)
+        videos = self._unit(self.forward_video(frames))
+        with torch.autocast(frames.device.type, enabled=False):
+            cosines = torch.einsum("nd,pkd->npk", videos, classes)
+            return (TEST_SCALE * cosines).softmax(-1).mean(1)
 
     def official_entries(self) -> dict[str, str]:
         """Own state entry -> its name in the official implementation: CLIP below ``model.``, then ``fusion_model.``."""

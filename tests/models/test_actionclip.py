@@ -290,6 +290,17 @@ def test_class_scores() -> None:
 
 
 @torch.no_grad()
+def test_scores_in_reduced_precision() -> None:
+    model, classes = small(), small().embed_classes(tokens(6), 3, batch_size=4)
+    torch.testing.assert_close(classes, model.embed_classes(tokens(6), 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        scores, (logits, _) = model.class_scores(videos(4), classes), model(videos(4), tokens(4))
+    assert scores.dtype == logits.dtype == torch.float32
+    torch.testing.assert_close(scores.sum(1), torch.ones(4))
+    torch.testing.assert_close(logits, model(videos(4), tokens(4))[0], atol=0.3, rtol=0)
+
+
+@torch.no_grad()
 def test_rows_of_tokens_are_template_by_template() -> None:
     model = small()
     rows = tokens(6)
