@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from protogcn.models.text.transformer import Activation, Transformer
+from protogcn.models.text.transformer import Activation, Transformer, draw
 
 CONTEXT_LENGTH = 77
 VOCAB_SIZE = 49408
@@ -47,11 +47,11 @@ class ClipTextTransformer(nn.Module):
         self.positional_embedding = nn.Parameter(torch.empty(context_length, width))
         self.text_projection = nn.Parameter(torch.empty(width, embed_dim))
         self.transformer = Transformer(width, layers, heads, True, norm_eps, activation)
-        self.token_embedding = nn.Embedding(vocab_size, width)
+        self.token_embedding = nn.Embedding.from_pretrained(torch.empty(vocab_size, width), freeze=False)
         self.ln_final = nn.LayerNorm(width, norm_eps)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        nn.init.normal_(self.positional_embedding, std=0.01)
-        nn.init.normal_(self.text_projection, std=1 / math.sqrt(width))
+        draw(self.token_embedding.weight, std=0.02)
+        draw(self.positional_embedding, std=0.01)
+        draw(self.text_projection, std=1 / math.sqrt(width))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Vectors of texts, not normalised.

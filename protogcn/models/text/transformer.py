@@ -12,6 +12,13 @@ from graphs.messages import unknown
 Activation = Literal["quick_gelu", "gelu"]
 
 
+def draw(weight: Tensor, std: float) -> None:
+    """Fill a weight with normal numbers; one that only holds the place of weights to come stays as it is."""
+    # Drawing such a one has no effect but to import torch's compiler, which takes seconds.
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
+
+
 class QuickGELU(nn.Module):
     """``x * sigmoid(1.702 x)``, what OpenAI trained CLIP with in place of the Gaussian error linear unit."""
 
@@ -112,10 +119,10 @@ class Transformer(nn.Module):
         into_sum = deviation / math.sqrt(2 * max(layers, 1))
         for block in self.resblocks.children():
             assert isinstance(block, ResidualAttentionBlock)
-            nn.init.normal_(block.attn.in_proj_weight, std=deviation)
-            nn.init.normal_(block.attn.out_proj.weight, std=into_sum)
-            nn.init.normal_(block.mlp.c_fc.weight, std=1 / math.sqrt(2 * width))
-            nn.init.normal_(block.mlp.c_proj.weight, std=into_sum)
+            draw(block.attn.in_proj_weight, std=deviation)
+            draw(block.attn.out_proj.weight, std=into_sum)
+            draw(block.mlp.c_fc.weight, std=1 / math.sqrt(2 * width))
+            draw(block.mlp.c_proj.weight, std=into_sum)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, L, width) -> (N, L, width)."""

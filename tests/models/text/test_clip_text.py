@@ -107,3 +107,23 @@ def test_without_the_causal_mask_positions_see_all_others() -> None:
         stack = Transformer(32, 2, 4, causal=causal)
         same = torch.allclose(stack(x)[:, 0], stack(changed)[:, 0])
         assert same is causal
+
+
+def test_fresh_weights_have_the_spread_of_the_paper() -> None:
+    torch.manual_seed(0)
+    width, layers = 64, 8
+    tower = ClipTextTransformer(context_length=80, vocab_size=900, width=width, heads=1, layers=layers, embed_dim=96)
+    into_sum = width**-0.5 * (2 * layers) ** -0.5
+    spreads = {
+        "token_embedding.weight": 0.02,
+        "positional_embedding": 0.01,
+        "text_projection": width**-0.5,
+        "transformer.resblocks.5.attn.in_proj_weight": width**-0.5,
+        "transformer.resblocks.5.attn.out_proj.weight": into_sum,
+        "transformer.resblocks.5.mlp.c_fc.weight": (2 * width) ** -0.5,
+        "transformer.resblocks.5.mlp.c_proj.weight": into_sum,
+    }
+    state = tower.state_dict()
+    for name, spread in spreads.items():
+        assert state[name].std().item() == pytest.approx(spread, rel=0.05), name
+    assert tower.token_embedding.weight.requires_grad
