@@ -43,6 +43,7 @@ def volume_options(name: str, shapes: Shapes) -> tuple[dict[str, Any], tuple[str
         case "posec3d_c3d_light":
             deep = "backbone.conv5a.conv.weight" in shapes.state
             width = shapes(ENTRIES[name], 5)[0]
+            _expect(shapes, "backbone.conv4b.conv.weight", (8 * width, 8 * width))
             note = "the frame rate is kept; --option temporal_downsample=true lets all pools but the first halve it"
             return {"base_channels": width, "num_stages": 4 if deep else 3}, (note,)
         case _:
@@ -85,11 +86,22 @@ def _blocks(shapes: Shapes) -> list[list[tuple[int, ...]]]:
     return stages
 
 
+def _expect(shapes: Shapes, entry: str, channels: tuple[int, int]) -> None:
+    """Refuse widths that contradict each other, before a network of such widths fills the memory."""
+    if (got := shapes(entry, 5)[:2]) != channels:
+        raise ValueError(
+            f"this looks like {shapes.name}, but its {entry} is of {got[1]} to {got[0]} channels where the others make "
+            f"it {channels[1]} to {channels[0]}"
+        )
+
+
 def _slowonly(shapes: Shapes) -> tuple[dict[str, Any], tuple[str, ...]]:
     width, _, *kernel = shapes(ENTRIES["posec3d_slowonly"], 5)
     stages = _blocks(shapes)
     inflate: list[int | list[int]] = []
-    for row in stages:
+    for stage, row in enumerate(stages, start=1):
+        planes = width * 2 ** (stage - 1)
+        _expect(shapes, f"backbone.layer{stage}.0.conv2.conv.weight", (planes, planes))
         flags = [int(shape[2] > 1) for shape in row]
         inflate.append(flags if len(set(flags)) > 1 else flags[0])
     spatial, temporal = [2] * len(stages), [1] * (len(stages) - 1) + [2]
@@ -113,6 +125,8 @@ def _x3d(shapes: Shapes) -> tuple[dict[str, Any], tuple[str, ...]]:
     stages = _blocks(shapes)
     inner = [row[0][0] for row in stages]
     widths = [base * 2**index for index in range(len(stages))]
+    for stage, channels in enumerate(zip(widths, inner, strict=True), start=1):
+        _expect(shapes, f"backbone.layer{stage}.0.conv3.conv.weight", channels)
     last = inner[-1] / widths[-1]
     # The published ratio where it gives these widths, which are rounded down.
     ratios = (2.25, last, (inner[-1] + 0.5) / widths[-1])
