@@ -125,7 +125,7 @@ class Canvas:
         counts = (last - first).clip(0) * (left < right)
         limb = np.repeat(np.arange(len(counts)), counts)
         line = np.arange(len(limb)) - np.repeat(np.cumsum(counts) - counts - first, counts)
-        u, stop = self._near(start, end, left, right, limb, line, axis)
+        u, stop = self._near(start, end, left, right, counts, line, axis)
         # Short integers are sorted many times faster.
         wide: Ints = (stop - u).astype(np.int16 if max(self.size) < 2**15 else np.int64)
         # Sorted by length, so that the lines which have a pixel at some offset are the first ones.
@@ -174,17 +174,18 @@ class Canvas:
             self._paint(self.memory[offset * strides[1] :], where[:many], patch)
 
     def _near(
-        self, start: Floats, end: Floats, left: Ints, right: Ints, limb: Ints, line: Ints, axis: int
+        self, start: Floats, end: Floats, left: Ints, right: Ints, counts: Ints, line: Ints, axis: int
     ) -> tuple[Floats, Floats]:
-        """First and last + 1 pixel of each line that the limb reaches."""
+        """First and last + 1 pixel that the limb reaches, of each of its many (counts) lines."""
         along = end - start
         slope = along[:, 1 - axis] / along[:, axis]
-        half = (math.sqrt(2 * _VANISHING) * self.sigma * np.sqrt(1 + slope**2))[limb]
-        centre = slope[limb] * line.astype(slope.dtype)
-        centre += (start[:, 1 - axis] - start[:, axis] * slope)[limb]
-        least, most = left.astype(slope.dtype)[limb], right.astype(slope.dtype)[limb]
-        first = np.minimum(np.maximum(np.ceil(centre - half), least), most)
-        return first, np.maximum(np.minimum(np.floor(centre + half) + 1, most), first)
+        reach = math.sqrt(2 * _VANISHING) * self.sigma * np.sqrt(1 + slope**2)
+        origin = start[:, 1 - axis] - start[:, axis] * slope
+        least, most = (side.astype(slope.dtype) for side in (left, right))
+        slope, reach, origin, least, most = (part.repeat(counts) for part in (slope, reach, origin, least, most))
+        centre = origin + slope * line.astype(slope.dtype)
+        first = np.minimum(np.maximum(np.ceil(centre - reach), least), most)
+        return first, np.maximum(np.minimum(np.floor(centre + reach) + 1, most), first)
 
     def _seen(self, points: Floats) -> NDArray[np.bool_]:
         near: NDArray[np.bool_] = np.abs(points) < FARTHEST
