@@ -8,6 +8,7 @@ from protogcn.models import msg3d as _msg3d
 from protogcn.models import posec3d as _posec3d
 from protogcn.models import protogcn as _protogcn
 from protogcn.models import skeletonclip as _skeletonclip
+from protogcn.models import skeletonclip_pp as _skeletonclip_pp
 from protogcn.models import stgcn as _stgcn
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.description import ModelDescription
@@ -37,4 +38,4 @@ __all__ = [
 ]
 
 # Importing a model's file enters it into the catalogue.
-_CATALOGUE = (_aagcn, _ctrgcn, _dgstgcn, _infogcn, _msg3d, _posec3d, _protogcn, _skeletonclip, _stgcn)
+_CATALOGUE = (_aagcn, _ctrgcn, _dgstgcn, _infogcn, _msg3d, _posec3d, _protogcn, _skeletonclip, _skeletonclip_pp, _stgcn)

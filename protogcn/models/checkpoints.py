@@ -16,7 +16,7 @@ from protogcn.models.base import SkeletonClassifier
 from protogcn.models.model_file import ENTRY
 
 # State that the official networks keep outside their state dict.
-UNSAVED = ("class_memory.memory", "prior", "classifier.tokens")
+UNSAVED = ("class_memory.memory", "prior", "classifier.tokens", "classifier.embeddings")
 # Means and deviations of colours that recognizers of MMAction2 hold, no weights.
 PREPROCESSOR = "data_preprocessor."
 CLASSIFIER = "classifier."

@@ -87,6 +87,45 @@ class ClipContrastive(nn.Module):
         }
 
 
+class FrameTextCriterion(nn.Module):
+    """The losses of SkeletonCLIP++, by what its variant gives.
+
+    Where clips are compared with the texts of the batch, the mean of :func:`soft_contrastive` of clips to texts and of
+    texts to clips; where every class weighs the frames, cross entropy over all classes. Both of cosines divided by the
+    learned temperature.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, logits: Tensor, aux: dict[str, Any], target: Tensor) -> dict[str, Tensor]:
+        """Loss terms.
+
+        Args:
+            logits: (N, num_classes) cosines.
+            aux: ``temperature``, and for losses over the batch ``text_of``, labels to (N, dim) texts, and
+                ``embedding_for``, these to (N, dim) clips; from ``forward_train`` of SkeletonCLIP++.
+            target: (N,) class indices.
+
+        Raises:
+            ValueError: the model is not SkeletonCLIP++.
+        """
+        require(aux, "temperature")
+        over_classes = functional.cross_entropy(logits / aux["temperature"], target)
+        if "text_of" not in aux:
+            return {"loss": over_classes, "cross_entropy": over_classes.detach()}
+        texts = aux["text_of"](target)
+        with torch.autocast(logits.device.type, enabled=False):
+            per_clip = _unit(aux["embedding_for"](texts)) @ _unit(texts).T / aux["temperature"]
+            clip_to_text, text_to_clip = soft_contrastive(per_clip, target), soft_contrastive(per_clip.T, target)
+        return {
+            "loss": (clip_to_text + text_to_clip) / 2,
+            "cross_entropy": over_classes.detach(),
+            "clip_to_text": clip_to_text.detach(),
+            "text_to_clip": text_to_clip.detach(),
+        }
+
+
 def require(aux: dict[str, Any], *keys: str) -> None:
     """Refuse a training step of a model that lacks what a criterion needs.
 

@@ -20,6 +20,8 @@ OPTIONS: dict[str, Any] = {
     "num_window_scales": 2,
     "windows": (3,),
     "stage_blocks": (1, 2, 1),
+    "video_width": 48,
+    "embed_dim": 32,
 }
 TEXT_OPTIONS: dict[str, Any] = {
     "text_encoder": "random:width=32,layers=1,heads=2",
