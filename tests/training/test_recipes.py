@@ -34,7 +34,7 @@ from protogcn.training.recipe import (
 from protogcn.training.run_folder import run_folder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RECIPES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob("*/*.yaml"))
+RECIPES = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.glob("*/*.yaml") if "_sweep" not in path.stem)
 NTU = ("ntu60_xsub", "ntu60_xview", "ntu120_xsub", "ntu120_xset")
 
 SGD = OptimizerConfig(name="sgd", lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
