@@ -1,8 +1,8 @@
 """Plain readings of the papers: what the released code computes, in the order and with all the work of the release.
 
 They are oracles for the networks and the pipeline of this library, and what its speed is compared with. State names are
-those of the official checkpoints. Nothing here but these tests themselves
-needs other tests or pytest, except that ``heatmap_plain`` reads the oracle of the heat maps.
+those of the official checkpoints. The modules need neither pytest nor other tests, but that ``heatmap_plain`` reads the
+oracle of the heat maps next door.
 """
 
 from typing import Any
