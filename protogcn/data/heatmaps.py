@@ -44,7 +44,7 @@ def render(
     A joint is ``score * exp(-d^2 / (2 sigma^2))`` with d the distance of a pixel from it, a limb the same with d the
     distance from the line between its two ends and the lesser of their scores; both in the window that reaches
     3 sigma beyond the joint or the ends, cut at whole pixels, and zero outside. A limb shorter than a pixel is drawn as
-    the joint it starts from.
+    the joint it starts from. Values of limbs below 1e-10 may be left at zero.
 
     Args:
         points: floating numpy array or torch tensor (..., M, T, V, 2), x and y in pixels of the image. It is not

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from protogcn.data.heatmap_windows import FARTHEST
 
+# They bound the memory that is needed beside the maps.
 _LIMBS_AT_ONCE = 2**16
+_PIXELS_AT_ONCE = 2**24
 
 
 class DeviceCanvas:
@@ -32,17 +34,20 @@ class DeviceCanvas:
         """Paint a joint into each map: points (..., 2), scores and place (number of the map) (...)."""
         seen = _near(points) & (scores >= self.least_score) & (scores < math.inf)
         points, scores, place = points[seen], scores[seen], place[seen]
-        (left, right), (top, bottom) = (self._window(points[:, axis], points[:, axis], axis) for axis in range(2))
         height, width = self.size
         reach = math.ceil(6 * self.sigma) + 1
-        columns = left[:, None] + torch.arange(min(reach, width), device=points.device)
-        rows = top[:, None] + torch.arange(min(reach, height), device=points.device)
-        across = (columns.to(points.dtype) - points[:, :1]).square()
-        down = (rows.to(points.dtype) - points[:, 1:]).square()
-        inside = (columns < right[:, None])[:, None] & (rows < bottom[:, None])[:, :, None]
-        patch = self._gaussian(across[:, None] + down[:, :, None]) * scores[:, None, None]
-        where = (place[:, None] * height + rows)[:, :, None] * width + columns[:, None]
-        self._paint(where[inside], patch[inside])
+        across = torch.arange(min(reach, width), device=points.device)
+        down = torch.arange(min(reach, height), device=points.device)
+        at_once = max(1, _PIXELS_AT_ONCE // (len(across) * len(down)))
+        for some, score, maps in zip(*(part.split(at_once) for part in (points, scores, place)), strict=True):
+            (left, right), (top, bottom) = (self._window(some[:, axis], some[:, axis], axis) for axis in range(2))
+            columns, rows = left[:, None] + across, top[:, None] + down
+            squared = (columns.to(some.dtype) - some[:, :1]).square()[:, None]
+            squared = squared + (rows.to(some.dtype) - some[:, 1:]).square()[:, :, None]
+            patch = self._gaussian(squared) * score[:, None, None]
+            where = (maps[:, None] * height + rows)[:, :, None] * width + columns[:, None]
+            inside = (columns < right[:, None])[:, None] & (rows < bottom[:, None])[:, :, None]
+            self._paint(where[inside], patch[inside])
 
     def ridges(self, points: Tensor, scores: Tensor, limbs: Tensor, place: Tensor) -> None:
         """Paint a limb into each map: points (..., V, 2), scores (..., V), limbs (L, 2), place (..., L)."""

@@ -138,6 +138,7 @@ def test_blocks_do_not_show(monkeypatch, engine, block):
     options = {"joints": True, "size": (20, 20), "sigma": 0.6, "least_score": 1e-3}
     whole = engine.paint(library(points), library(scores), np.array(COCO.limbs), **options)
     monkeypatch.setattr(engine, "_LIMBS_AT_ONCE", block)
+    monkeypatch.setattr(engine, "_PIXELS_AT_ONCE", 25 * block)
     assert (engine.paint(library(points), library(scores), np.array(COCO.limbs), **options) == whole).all()
 
 
