@@ -105,6 +105,8 @@ class ResNet3d(StagedBackbone):
             raise ValueError(f"stem_kernel must be odd numbers, got {list(stem_kernel)}")
         flags = block_flags(inflate, stage_blocks)
         beside = list(extra_channels) or [0] * stages
+        if len(beside) != stages:
+            raise ValueError(f"extra_channels must have {stages} entries (one for each stage), got {beside}")
 
         stem: Triple = (stem_kernel[0], stem_kernel[1], stem_kernel[2])
         self.conv1 = ConvNorm(in_channels, base_channels, stem, (stem_stride[0], stem_stride[1], stem_stride[1]))
