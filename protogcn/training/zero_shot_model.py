@@ -88,7 +88,7 @@ def open_subject(
     recipe = recipe_of(model.description, str(clips.path), named, path)
     data: dict[str, Any] = {"unseen": []}
     benchmark = str(clips.meta.get("benchmark") or recipe.benchmark)
-    if benchmark != recipe.benchmark:
+    if benchmark != recipe.benchmark and recipe.data.test not in clips.splits:
         # Splits of the benchmark of the training mean nothing in a store of another one.
         data |= {"test": named, "fold": 0}
     recipe = dataclasses.replace(recipe, benchmark=benchmark, data=dataclasses.replace(recipe.data, **data))
@@ -195,7 +195,9 @@ class _Backbone(nn.Module):
         self.model = model
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.model.forward_head(self.model.forward_features(inputs), pre_logits=True)
+        features = self.model.forward_head(self.model.forward_features(inputs), pre_logits=True)
+        # Some heads compare frame by frame.
+        return features.flatten(1, -2).mean(1) if features.ndim > 2 else features
 
 
 def _store_of_run(path: Path) -> str:

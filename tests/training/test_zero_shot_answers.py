@@ -191,6 +191,25 @@ def test_a_trained_text_tower_reads_new_names(tmp_path, tiny_store, capsys):
     assert "generalised: 15 clips among all 5 names" in capsys.readouterr().out
 
 
+def test_classes_of_another_data_set(named, tmp_path, tiny_store, capsys):
+    """Where no class of the store was trained on, there is nothing to compare but the unseen."""
+    other = ClassSubset(ClipStore.open(tiny_store), ["wave", "kick"])
+    write_store(
+        tmp_path / "other",
+        other,
+        skeleton=other.skeleton,
+        class_names=["push", "pull"],
+        splits={"test": list(range(4)), "train": list(range(4, 18))},
+        channels=other.channels,
+        benchmark="utkinect",
+    )
+    assert ask(named, "--store", tmp_path / "other", "--out", tmp_path / "out") == 0
+    out = capsys.readouterr().out
+    assert "2 unseen classes (push, pull)" in out and "zero-shot: 4 clips" in out and "generalised" not in out
+    meta = load_scores(tmp_path / "out" / "scores_unseen.npz").meta
+    assert (meta["benchmark"], meta["split"]) == ("utkinect", "test")
+
+
 @pytest.mark.parametrize(
     "words, message",
     [
