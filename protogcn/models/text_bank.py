@@ -55,12 +55,13 @@ class TextBank(nn.Module):
         self.register_buffer("embeddings", torch.full(shape, math.nan, dtype=dtype), persistent=False)
         if isinstance(text, TextEncoder):
             self.register_buffer("tokens", text.tokenize(texts))
-            self.tower = text.tower.requires_grad_()
+            self.tower = text.tower
             self.facts = facts_of(text, self.tokens.shape[1])
         else:
             self.register_buffer("tokens", torch.zeros(len(texts), max(text.length, 1), dtype=torch.int64))
-            self.tower = text.build_tower().requires_grad_()
+            self.tower = text.build_tower()
             self.facts = text
+        self.tower.requires_grad_()
 
     def train(self, mode: bool = True) -> "TextBank":
         # A moving average of the weights takes their place without a trace, but only where the mode changes, too.
