@@ -40,6 +40,7 @@ def store(tmp_path_factory):
 def test_shipped_splits_are_what_they_say(path):
     split = read_class_split(path)
     names = get_benchmark(split.benchmark).class_names
+    assert names
     assert path.parts[-3] == split.benchmark and path.stem == split.name and split.source.startswith("drawn")
     fold = "abc".index(split.name[-1])
     assert split.unseen == draw_unseen(names, len(split.unseen), fold)

@@ -62,7 +62,7 @@ def test_scores_are_those_of_the_network_with_these_names(named, compared, tiny_
         scores = load_scores(compared[0] / file)
         assert scores.class_names == tuple(names) and scores.kind == "probabilities"
         model.classifier.set_classes(names, named[1])
-        pipeline = pipeline_of(model.description)
+        pipeline = pipeline_of(read_description(named[0]))
         for place in (0, len(scores.ids) - 1):
             clip = store[store.ids.index(str(scores.ids[place]))]
             with torch.no_grad():
@@ -247,7 +247,12 @@ def test_a_model_that_knows_all_classes_says_so(named, tmp_path, tiny_store, cap
     store = ClipStore.open(tiny_store)
     seen = ClassSubset(store, SEEN)
     write_store(
-        tmp_path / "seen", seen, skeleton=seen.skeleton, class_names=SEEN, splits=seen.splits, channels=seen.channels
+        tmp_path / "seen",
+        seen,
+        skeleton=seen.skeleton,
+        class_names=SEEN,
+        splits={name: rows.tolist() for name, rows in seen.splits.items()},
+        channels=seen.channels,
     )
     assert ask(named, "--store", tmp_path / "seen") == 2
     assert "was trained on all 3 classes" in error_of(capsys)

@@ -46,6 +46,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     rng = np.random.default_rng(0)
     names = get_benchmark("utd_mhad").class_names
+    assert names
     joints = get_skeleton("utd20").num_joints
     clips = [
         Clip(rng.standard_normal((1, 6, joints, 3)).astype(np.float32), label, f"{name} {i}")
