@@ -21,13 +21,20 @@ def _models(args: argparse.Namespace, rest: list[str]) -> int:
 
     from protogcn.evaluation.report import format_columns
     from protogcn.models import list_models, model_info
+    from protogcn.models.clip_head import HEAD_OPTIONS, text_head
 
     if args.name and not set(args.name) & set("*?["):
         info = model_info(args.name)
         print(f"{info.name}: {info.summary} ({info.paper})\n")
         criterion = {name: p.default for name, p in inspect.signature(info.criterion).parameters.items()}
         for title, options in (("model.options", info.options), ("loss", criterion)):
-            lines = [[f"--{title}.{name}", repr(default)] for name, default in options.items()]
+            lines = [[f"--{title}.{name}", _brief(default)] for name, default in options.items()]
+            if lines:
+                print(format_columns(["option", "default"], lines, left=2), end="\n\n")
+        if not info.reads_names():
+            named = inspect.signature(text_head).parameters
+            lines = [[f"--model.options.{name}", _brief(named[name].default)] for name in HEAD_OPTIONS]
+            print("With --model.options.head=clip, clips are compared with the names of the classes:\n")
             print(format_columns(["option", "default"], lines, left=2), end="\n\n")
         return 0
     if not (names := list_models(args.name or "*")):
@@ -35,6 +42,12 @@ def _models(args: argparse.Namespace, rest: list[str]) -> int:
     infos = [model_info(name) for name in names]
     print(format_columns(["model", "what it is", "paper"], [[i.name, i.summary, i.paper] for i in infos], left=3))
     return 0
+
+
+def _brief(default: object) -> str:
+    if isinstance(default, tuple) and len(text := repr(default)) > 80:
+        return f"{text[:40]}... ({len(default)} in all)"
+    return repr(default)
 
 
 def _skeletons(args: argparse.Namespace, rest: list[str]) -> int:
