@@ -111,7 +111,7 @@ class StreamTask(lightning.LightningModule):
         config = self.recipe.optimizer
         depths = parameter_depths(self.model) if config.layer_decay < 1 else {}
         depths = {f"model.{name}": depth for name, depth in depths.items()}
-        optimizer = make_optimizer(config, self.named_parameters(), depths)
+        optimizer = make_optimizer(config, self.named_parameters(), depths, fused=not self.recipe.trainer.gradient_clip)
         steps = self.steps_per_epoch * self.recipe.trainer.epochs
         factor = learning_rate_factor(self.recipe.schedule, steps, self.steps_per_epoch)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
