@@ -160,6 +160,12 @@ def _family_of(state: Mapping[str, Tensor]) -> str:
             return name
     if on_maps := volume_family_of(state):
         return on_maps
+    if "backbone.video_encoder.conv1.conv.weight" in state and "cls_head.logit_scale" in state:
+        raise ValueError(
+            "these are the weights of SkeletonCLIP, which do not know what its classes are called: build it by "
+            "create_model('skeletonclip', num_classes=..., class_names=[...], text_encoder='random') and fill it by "
+            "protogcn.models.checkpoints.load_official, then write it by save_model"
+        )
     some = ", ".join(list(state)[:3])
     if any(name.startswith("model.") for name in state):
         raise ValueError(

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from small_models import small_model
 from torch import Tensor
 from vision_goldens import VisionGolden
 
 from protogcn.evaluation.metrics import average_clips
 from protogcn.models import create_criterion, create_model
 from protogcn.models.checkpoints import load_official
+from protogcn.models.families import detect
 from protogcn.models.skeletonclip import SkeletonCLIP
 from protogcn.models.text.clip_text import ClipTextTransformer
 from protogcn.models.text.encoders import TextEncoder
@@ -84,3 +86,13 @@ def test_scores(golden: VisionGolden, built: SkeletonCLIP) -> None:
     views = golden.hyperparameters["num_segs_for_test"]
     scores = average_clips(logits.view(-1, views, logits.shape[1]).numpy(), "probabilities")
     golden.assert_matches("test_scores", torch.from_numpy(scores))
+
+
+def test_a_checkpoint_alone_does_not_name_its_classes(golden: VisionGolden) -> None:
+    with pytest.raises(ValueError, match=r"weights of SkeletonCLIP.*create_model\('skeletonclip'"):
+        detect(golden.state())
+
+
+def test_a_tuned_text_tower_does_not_load_into_a_network_without_one(golden: VisionGolden) -> None:
+    with pytest.raises(ValueError, match=r"not known to this model: backbone.text_encoder"):
+        load_official(small_model("skeletonclip"), golden.state())

@@ -1,14 +1,17 @@
 """SkeletonCLIP++ against the reference numbers of both variants: embeddings, alignments, losses, test scores."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from small_models import random_batch, small_model
 from torch import Tensor, nn
 from torch.nn import functional
 from vision_goldens import VisionGolden
 
-from protogcn.models import create_criterion, create_model
+from protogcn.models import create_criterion, create_model, load_model, save_model
 from protogcn.models.checkpoints import load_official
 from protogcn.models.skeletonclip_pp import SkeletonCLIPPlus, align_to_classes, align_to_own
 from protogcn.models.text.encoders import TextEncoder
@@ -86,3 +89,43 @@ def test_reference_numbers(golden: VisionGolden) -> None:
     assert set(found) == set(golden.outputs)
     for name, tensor in found.items():
         golden.assert_matches(name, tensor)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("train_text", [False, True])
+@pytest.mark.parametrize("variant", ["raw", "pacl", "pacl_batch"])
+def test_every_variant_learns_and_is_saved(variant: str, train_text: bool, tmp_path: Path) -> None:
+    model = small_model("skeletonclip_pp", variant=variant, train_text=train_text)
+    logits, aux = model.forward_train(random_batch(model, 4))
+    terms = create_criterion("skeletonclip_pp")(logits, aux, torch.tensor([0, 1, 1, 3]))
+    terms["loss"].backward()
+    assert [part for part, each in model.named_parameters() if each.grad is None] == []
+    assert ("clip_to_text" in terms) == (variant != "pacl")
+    batch = random_batch(model.eval(), 2)
+    loaded = load_model(save_model(model, tmp_path / "model.safetensors"))
+    assert torch.equal(loaded(batch), model(batch))
+    assert model(batch).abs().max() <= 1
+
+
+def test_the_temperature_is_kept_in_its_bounds() -> None:
+    model = small_model("skeletonclip_pp")
+    for value, expected in ((3.0, 0.5), (-1.0, 0.001)):
+        nn.init.constant_(model.classifier.temperature, value)
+        model.forward_train(random_batch(model, 2))
+        assert model.classifier.temperature.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"variant": "itm"}, "variant must be 'raw' or 'pacl' or 'pacl_batch', got 'itm'"),
+        ({"temperature": 0.7}, r"temperature must lie in \[0.001, 0.5\]"),
+        ({"normalise_frames": True}, "leave it out for raw"),
+        ({"embed_dim": 0}, "embed_dim must be a positive integer"),
+        ({"class_names": []}, "needs class_names"),
+        ({"text_encoder": None}, "needs a text encoder"),
+    ],
+)
+def test_what_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_model("skeletonclip_pp", **options)
