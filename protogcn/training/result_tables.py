@@ -45,9 +45,9 @@ def singles_table(finished: Sequence[Run], table: StreamTable | None, repeated: 
             accuracies = _accuracies(row)
         elif len(members) == 1:
             low, high = first["top1_interval"]
-            top5 = _percent(first["top5"]) if "top5" in first else ""
-            interval = f"{_percent(low)} to {_percent(high)}"
-            accuracies = [_percent(first["top1"]), "", interval, top5, _percent(first["mean_class"])]
+            top5 = percent(first["top5"]) if "top5" in first else ""
+            interval = f"{percent(low)} to {percent(high)}"
+            accuracies = [percent(first["top1"]), "", interval, top5, percent(first["mean_class"])]
         else:
             accuracies = [""] * 5
         unseen = _unseen(row, table.scores.parts[name].ids, repeated) if row and table else ""
@@ -65,7 +65,7 @@ def singles_table(finished: Sequence[Run], table: StreamTable | None, repeated: 
                 f"{sum(seconds) / 60:.1f} min" if len(seconds) == len(members) else "",
             ]
         )
-    return _markdown(header, lines)
+    return markdown_table(header, lines)
 
 
 def _accuracies(row: Row) -> list[str]:
@@ -73,13 +73,13 @@ def _accuracies(row: Row) -> list[str]:
     metrics = row.metrics
     top1 = statistics.mean(row.fold_top1) if row.fold_top1 else metrics.top1
     folds = " ".join(f"{100 * each:.1f}" for each in row.fold_top1)
-    interval = " to ".join(_percent(end) for end in metrics.top1_interval)
-    return [_percent(top1), folds, interval, _percent(metrics.top5), _percent(metrics.mean_class)]
+    interval = " to ".join(percent(end) for end in metrics.top1_interval)
+    return [percent(top1), folds, interval, percent(metrics.top5), percent(metrics.mean_class)]
 
 
 def _unseen(row: Row, ids: NDArray[np.str_], repeated: Repeated | None) -> str:
     """Top-1 on the clips that the training split does not hold as well; empty where none is known to be in both."""
-    return _percent(float(row.metrics.correct[repeated.unseen(ids)].mean())) if repeated else ""
+    return percent(float(row.metrics.correct[repeated.unseen(ids)].mean())) if repeated else ""
 
 
 def fusion_parts(table: StreamTable, repeated: Repeated | None) -> list[str]:
@@ -106,7 +106,7 @@ def fusion_parts(table: StreamTable, repeated: Repeated | None) -> list[str]:
         return ["No fusion yet: it takes at least the streams j and b."]
     header = ["fusion", "weights", "top-1", "folds", "95 % interval", "mean class", "unseen"]
     header += ["published", "over best", "p"]
-    parts = [f"Fused by {table.rule}:", _markdown(header, lines)]
+    parts = [f"Fused by {table.rule}:", markdown_table(header, lines)]
     return [*parts, *(f"{line}." for line in table.comparisons)]
 
 
@@ -174,7 +174,7 @@ def published_table(name: str) -> str:
         for model, numbers in benchmark.published.items()
     ]
     titles = [f"{key} streams" if key.isdigit() else "best fusion" if key == "all" else key for key in _PUBLISHED_KEYS]
-    return _markdown(["model", *titles, "source"], lines)
+    return markdown_table(["model", *titles, "source"], lines)
 
 
 def overview_table(tables: Mapping[str, StreamTable]) -> str:
@@ -191,10 +191,10 @@ def overview_table(tables: Mapping[str, StreamTable]) -> str:
             # Of two readings of as many streams the one with motion comes first.
             fused.setdefault(size.split("-")[0], _accuracies(own)[0])
         lines.append([name, *(top1.get(key, "") for key in STREAMS), *(fused.get(size, "") for size in sizes)])
-    return _markdown(["model", *STREAMS, *(f"{size} streams" for size in sizes)], lines)
+    return markdown_table(["model", *STREAMS, *(f"{size} streams" for size in sizes)], lines)
 
 
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table; columns without content are left out."""
     kept = [column for column in range(len(header)) if any(line[column] for line in lines)]
 
@@ -206,7 +206,7 @@ def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([row(header[column] for column in kept), row(rule), *map(row, escaped)])
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     return f"{100 * value:.2f}"
 
 

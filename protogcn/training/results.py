@@ -16,6 +16,7 @@ from protogcn.training.result_tables import (
     split_line,
 )
 from protogcn.training.run_folder import CONFIG, write_atomically
+from protogcn.training.zero_shot_table import leaves_classes_out, zero_shot_parts
 
 _INTRODUCTION = """\
 # Results
@@ -60,8 +61,11 @@ def _benchmark(name: str, models: dict[str, list[Run]], runs: Path) -> list[str]
     known: PublishedBenchmark = get_benchmark(name) if name in list_benchmarks() else OwnBenchmark(name, name)
     tables: dict[str, StreamTable] = {}
     details = []
+    narrowed = [run for members in models.values() for run in members if leaves_classes_out(run)]
     for model in sorted(models):
-        members = sorted(models[model], key=lambda run: run.order)
+        members = sorted((run for run in models[model] if run not in narrowed), key=lambda run: run.order)
+        if not members:
+            continue
         details += [f"### {model}", *_model(known, model, members, runs, tables)]
     parts = [f"## {known.title}"]
     if name in REPEATED:
@@ -69,6 +73,8 @@ def _benchmark(name: str, models: dict[str, list[Run]], runs: Path) -> list[str]
     if overview := overview_table(tables):
         parts += ["Top-1 of all models; details, intervals and passes of each are below.", overview]
     parts += details
+    if narrowed:
+        parts += ["### Classes that training left out", *zero_shot_parts(narrowed)]
     if known.published:
         parts += ["### Published", published_table(name)]
     return parts
