@@ -15,12 +15,13 @@ from torch.nn import functional
 from graphs.adjacency import k_mode
 from graphs.layouts import get_skeleton
 from graphs.skeleton import Skeleton
-from protogcn.models.base import CONV, NORM, SkeletonClassifier, fill_persons, joined, shortcut
+from protogcn.models.base import CONV, NORM, fill_persons, joined, shortcut
 from protogcn.models.layers.attention import AttentionGraphConv, initialise_shortcut
 from protogcn.models.layers.branches import BranchedTemporal
 from protogcn.models.layers.stages import plan_stages
 from protogcn.models.losses import InformationBottleneckCriterion
 from protogcn.models.options import check_counts
+from protogcn.models.persons import PersonClassifier
 from protogcn.models.registry import register_model
 
 LARGEST_DEVIATION = 100.0
@@ -101,7 +102,7 @@ class InfoGCNBlock(nn.Module):
         return functional.relu(self.temporal(self.graph(x)) + self.residual(x))
 
 
-class InfoGCN(SkeletonClassifier):
+class InfoGCN(PersonClassifier):
     """The network; see :func:`infogcn` for its options.
 
     :meth:`forward` classifies the mean of the latent code, :meth:`forward_train` a sample of it.
@@ -149,12 +150,15 @@ class InfoGCN(SkeletonClassifier):
     def _resize_criterion_parts(self) -> None:
         self.prior = self._draw_prior().to(self.prior)
 
-    def forward_features(self, clips: Tensor) -> Tensor:
+    def enter(self, clips: Tensor) -> Tensor:
         self.check_input(clips)
-        x = self.input(clips)
+        x: Tensor = self.input(clips)
+        return x
+
+    def forward_persons(self, persons: Tensor) -> Tensor:
         for block in self.blocks:
-            x = block(x)
-        return x.unflatten(0, (clips.shape[0], -1))
+            persons = block(persons)
+        return persons
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Features (N, M, num_features, T', V) to logits (N, num_classes), or to latent means (N, num_features)."""

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.skeleton import Skeleton
-from protogcn.models.base import CONV, NORM, PersonInputNorm, SkeletonClassifier, joined, shortcut
+from protogcn.models.base import CONV, NORM, PersonInputNorm, joined, shortcut
 from protogcn.models.layers.branches import BranchedTemporal
 from protogcn.models.layers.multi_scale import MultiScaleConv
 from protogcn.models.layers.released import pyskl_graph
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.options import check_counts
+from protogcn.models.persons import PersonClassifier
 from protogcn.models.registry import register_model
 
 
@@ -121,7 +122,7 @@ class MSG3DBlock(nn.Module):
         return entries
 
 
-class MSG3D(SkeletonClassifier):
+class MSG3D(PersonClassifier):
     """The network; see :func:`msg3d` for its options."""
 
     def __init__(
@@ -156,12 +157,15 @@ class MSG3D(SkeletonClassifier):
             for index, stage in enumerate(stages)
         )
 
-    def forward_features(self, clips: Tensor) -> Tensor:
+    def enter(self, clips: Tensor) -> Tensor:
         self.check_input(clips)
-        x = self.input_norm(clips)
+        x: Tensor = self.input_norm(clips)
+        return x
+
+    def forward_persons(self, persons: Tensor) -> Tensor:
         for block in self.blocks:
-            x = block(x)
-        return x.unflatten(0, (clips.shape[0], -1))
+            persons = block(persons)
+        return persons
 
     def typed_blocks(self) -> list[MSG3DBlock]:
         """The blocks under their own type, which a ModuleList hides."""

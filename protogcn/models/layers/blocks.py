@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from graphs.skeleton import Skeleton
-from protogcn.models.base import CONV, NORM, SkeletonClassifier, joined, shortcut
+from protogcn.models.base import CONV, NORM, joined, shortcut
 from protogcn.models.layers.stages import Stage
 from protogcn.models.layers.static import SpatialUnit
+from protogcn.models.persons import PersonClassifier
 
 
 class Unit(Protocol):
@@ -55,7 +56,7 @@ class GraphBlock(nn.Module):
         return entries
 
 
-class BlockNetwork(SkeletonClassifier):
+class BlockNetwork(PersonClassifier):
     """Input normalisation, blocks one after another, pooling and a linear classifier.
 
     Args:
@@ -83,16 +84,14 @@ class BlockNetwork(SkeletonClassifier):
         self.blocks = nn.ModuleList(make_block(stage, index == 0) for index, stage in enumerate(stages))
 
     def enter(self, clips: Tensor) -> Tensor:
-        """Clips as the first block gets them, checked and normalised: (N, M, T, V, C) -> (N * M, C, T, V)."""
         self.check_input(clips)
         x: Tensor = self.input_norm(clips)
         return x
 
-    def forward_features(self, clips: Tensor) -> Tensor:
-        x = self.enter(clips)
+    def forward_persons(self, persons: Tensor) -> Tensor:
         for block in self.blocks:
-            x = block(x)
-        return x.unflatten(0, (clips.shape[0], -1))
+            persons = block(persons)
+        return persons
 
     def typed_blocks(self) -> Sequence[GraphBlock]:
         """The blocks under their own type, which a ModuleList hides."""
