@@ -340,7 +340,7 @@ def test_what_needs_a_text_head_says_so() -> None:
     with pytest.raises(ValueError, match="which it was built without: build it with head='linear'"):
         load_official(named, {"x": torch.zeros(1)})
     named.classifier.set_classes(["jump", "run"])
-    with pytest.raises(ValueError, match="use model.set_classes"):
+    with pytest.raises(ValueError, match=r"use model.set_classes"):
         save_model(named, "model.safetensors")
 
 
