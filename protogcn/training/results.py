@@ -6,6 +6,7 @@ from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.data.repeated import REPEATED
 from protogcn.evaluation.stream_table import OwnBenchmark, PublishedBenchmark, StreamTable, read_table
 from protogcn.training.finished import Run, read_run
+from protogcn.training.pair_table import pair_parts
 from protogcn.training.result_tables import (
     circumstances,
     fusion_parts,
@@ -72,7 +73,7 @@ def _benchmark(name: str, models: dict[str, list[Run]], runs: Path) -> list[str]
         parts.append(f"{REPEATED[name].note} Figures under *unseen* leave those clips out.")
     if overview := overview_table(tables):
         parts += ["Top-1 of all models; details, intervals and passes of each are below.", overview]
-    parts += details
+    parts += [*details, *pair_parts(known, tables, runs)]
     if narrowed:
         parts += ["### Classes that training left out", *zero_shot_parts(narrowed)]
     if known.published:

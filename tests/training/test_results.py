@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from protogcn.evaluation.ensemble import fuse
 from protogcn.evaluation.metrics import evaluate
 from protogcn.evaluation.scores import ScoreFile, load_scores, save_scores
 from protogcn.training.recipe import Recipe, TrainerConfig, in_fold
@@ -239,3 +240,26 @@ def test_several_models_stand_side_by_side(tmp_path):
 def test_no_runs_says_what_to_type(tmp_path):
     with pytest.raises(FileNotFoundError, match="protogcn train"):
         write_results_page(tmp_path, tmp_path / "RESULTS.md")
+
+
+def test_two_models_are_fused_by_what_both_have(tmp_path):
+    other = dataclasses.replace(RECIPE, name="other")
+    lonely = dataclasses.replace(RECIPE, name="lonely")
+    for stream in ("j", "b", "jm", "bm"):
+        write_run(tmp_path, stream)
+    for stream in ("j", "b"):
+        write_run(tmp_path, stream, recipe=other)
+    write_run(tmp_path, "j", recipe=lonely)
+    page = write_results_page(tmp_path, tmp_path / "RESULTS.md").read_text()
+    ((models, streams, top1, interval, alone, gain, p),) = table_below(page, "### Two models together")[2:]
+    assert (models, streams) == ("other + protogcn", "2")
+    files = [
+        load_scores(tmp_path / "nw_ucla" / name / stream / "scores_test.npz")
+        for name in ("other", "protogcn")
+        for stream in ("j", "b")
+    ]
+    assert float(top1) == pytest.approx(100 * fuse(files).metrics.top1, abs=0.005)
+    pairs = [100 * fuse(pair).metrics.top1 for pair in (files[:2], files[2:])]
+    assert [float(each) for each in alone.split(", ")] == pytest.approx(pairs, abs=0.005)
+    assert float(gain) == pytest.approx(float(top1) - max(pairs), abs=0.011)
+    assert " to " in interval and p
