@@ -1,4 +1,4 @@
-"""Packages lie at the top of the checkout; recipes and ensemble scripts join the installed package by mapping."""
+"""Packages lie at the top of the checkout; recipes and thin scripts join the installed package by mapping."""
 
 from setuptools import find_packages, setup
 
@@ -7,7 +7,12 @@ setup(
         *find_packages(include=["protogcn", "protogcn.*", "graphs", "graphs.*"]),
         "protogcn.configs",
         "protogcn.ensembles",
+        "protogcn.benchmarks",
     ],
-    package_dir={"protogcn.configs": "configs", "protogcn.ensembles": "ensembles"},
+    package_dir={
+        "protogcn.configs": "configs",
+        "protogcn.ensembles": "ensembles",
+        "protogcn.benchmarks": "benchmarks",
+    },
     package_data={"protogcn.configs": ["*.yaml", "*/*.yaml", "*/*/*.yaml"], "protogcn": ["py.typed"]},
 )

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from protogcn import __version__
+from protogcn.cli.bench import add_bench
 from protogcn.cli.catalogue import add_catalogue
 from protogcn.cli.checkpoint import add_checkpoint
 from protogcn.cli.data import add_data
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add_evaluation(verbs)
     add_zero_shot(verbs)
     add_checkpoint(verbs)
+    add_bench(verbs)
     add_catalogue(verbs)
     return parser
 

@@ -1,0 +1,1 @@
+"""Thin scripts around `protogcn bench`, for machines that are at hand for a few minutes only."""
