@@ -118,7 +118,9 @@ class Persons(Stage):
 
     def _constants(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """What absent persons give, slot by slot."""
-        key = (*inputs.shape[1:3], dtype, inputs.device)
+        device = inputs.device
+        reduced = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        key = (*inputs.shape[1:3], dtype, device, reduced)
         if key not in self._absent:
             persons = self.model.enter(torch.zeros_like(inputs[:1]))
             if (persons == persons[:1]).all():

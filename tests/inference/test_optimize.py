@@ -1,5 +1,6 @@
 """Optimised networks equal the ones that they were made from."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -64,3 +65,166 @@ def test_logits_are_those_of_the_original(name: str, persons: int, frames: int) 
     assert fast.report.units
     assert fast.report.deviation < 1e-12
     assert not fast.report.notes
+
+
+@every_model
+def test_an_original_in_training_keeps_its_state_and_mode(name: str) -> None:
+    model = trained(name).train()
+    modes = [module.training for module in model.modules()]
+    gradients = [parameter.requires_grad for parameter in model.parameters()]
+    before = copy.deepcopy(model.state_dict())
+    fast = optimize(model)
+    clips = crowd(model, 2)
+    found = fast(clips)
+    assert [module.training for module in model.modules()] == modes
+    assert [parameter.requires_grad for parameter in model.parameters()] == gradients
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert_near(found, model.eval()(clips))
+    # What happens to the original later does not reach the copy, which has no training mode.
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    assert torch.equal(fast.train()(clips), found)
+    assert not any(value.requires_grad for value in fast.parameters())
+    assert not any(module.training for module in fast.modules())
+
+
+@every_model
+def test_another_layout_and_one_person_slot(name: str) -> None:
+    model = trained(name, skeleton="coco17", num_persons=1)
+    clips = crowd(model, 1, frames=6)
+    assert_near(optimize(model)(clips), model(clips))
+
+
+@every_model
+def test_pooled_features(name: str) -> None:
+    model = trained(name)
+    clips = crowd(model, 2)
+    expected = model.forward_head(model.forward_features(clips), pre_logits=True)
+    assert_near(optimize(model)(clips, pre_logits=True), expected)
+
+
+@every_model
+def test_reduced_precision(name: str) -> None:
+    model = trained(name, torch.float32)
+    clips = crowd(model, 2).float()
+    expected = model(clips)
+    fast = optimize(model, dtype=torch.bfloat16, tolerance=0.1)
+    assert fast.report.dtype == torch.bfloat16
+    logits = fast(clips)
+    assert logits.dtype == torch.float32
+    assert 0 < (logits - expected).abs().max() < 0.1 * expected.abs().max()
+    # Autocast, as a training in mixed precision is tested.
+    exact = optimize(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = exact(clips).float()
+    assert 0 < (rough - expected).abs().max() < 0.1 * expected.abs().max()
+    torch.testing.assert_close(exact(clips), expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+
+
+class Doubled(type(small_model("stgcnpp"))):  # type: ignore[misc]
+    """A network of somebody's own: other features than those of the network that it comes from."""
+
+    def forward_features(self, clips: Tensor) -> Tensor:
+        return 2 * super().forward_features(clips)
+
+
+class Prying(nn.Module):
+    """A network that reaches into a unit of the library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = trained("stgcnpp")
+
+    def forward(self, clips: Tensor) -> Tensor:
+        scale: Tensor = self.model.blocks[0].graph.norm.weight.sum() + self.model(clips)
+        return scale
+
+
+class Images(nn.Module):
+    """A network of parts that the library does not know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.BatchNorm2d(8), nn.Dropout())
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled: Tensor = self.body(x).mean((2, 3))
+        return pooled
+
+
+def test_networks_of_ones_own() -> None:
+    model = trained("stgcnpp")
+    model.__class__ = Doubled
+    clips = crowd(model, 2)
+    fast = optimize(model)
+    assert_near(fast(clips), model(clips))
+    assert not fast.report.absent_persons and fast.report.units == {"GraphBlock": 3, "InputNorm": 1}
+
+    prying = Prying()
+    fast = optimize(prying, probe=clips[:2])
+    assert_near(fast(clips), prying(clips))
+    assert "AttributeError" in fast.report.notes[0] and not fast.report.units
+
+    images = Images().double()
+    pictures = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    for _ in range(3):
+        images(pictures)
+    fast = optimize(images, probe=pictures)
+    assert_near(fast(pictures), images.eval()(pictures))
+    assert fast.report.units == {"Sequential": 1}
+    with pytest.raises(ValueError, match="what Images takes is not known: give probe="):
+        optimize(images)
+
+
+def test_only_the_persons_that_are_there_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = trained("protogcn", num_blocks=1, widen_at=(), downsample_at=())
+    fast = optimize(model)
+    block = fast.get_submodule("stage.model.blocks.0")
+    rows: list[int] = []
+    block.register_forward_pre_hook(lambda module, inputs: rows.append(len(inputs[0])))
+    clips = crowd(model, 2, frames=7)
+    fast(clips)
+    # One absent person stands for all of them, and is remembered.
+    assert rows == [1, 6]
+    fast(clips)
+    fast(torch.zeros_like(clips))
+    fast(clips[:1])
+    assert rows == [1, 6, 6, 2]
+    assert optimize(model, absent_persons=False).report.absent_persons is False
+    everybody = optimize(model, absent_persons=False)
+    assert_near(everybody(clips), fast(clips))
+
+
+def test_the_report_says_what_was_done() -> None:
+    report = optimize(trained("ctrgcn", torch.float32)).report
+    text = str(report)
+    assert report.units == {"GraphBlock": 3, "PersonInputNorm": 1}
+    for word in ("CTRGCN", "float32", "3 GraphBlock", "left out", "compiled:        no", "at most 1e-05"):
+        assert word in text
+    assert 0 < report.deviation < 1e-5 and f"{report.deviation:.1e}" in text
+
+
+def test_too_large_a_deviation_is_refused() -> None:
+    model = trained("stgcn", torch.float32)
+    with pytest.raises(ValueError, match=r"deviates by .* of the largest logit, and at most 1.0e-12 is allowed"):
+        optimize(model, tolerance=1e-12)
+    with pytest.raises(ValueError, match=r"dtype must be one of float64, float32, bfloat16, got torch.int8"):
+        optimize(model, dtype=torch.int8)
+    model.classifier.weight.data[0, 0] = float("nan")
+    assert optimize(model).report.deviation < 1e-5
+
+
+def test_inputs_are_refused_as_by_the_original() -> None:
+    fast = optimize(trained("infogcn", torch.float32))
+    with pytest.raises(ValueError, match="25 joints of ntu25"):
+        fast(torch.zeros(1, 2, 4, 24, 3))
+    with pytest.raises(ValueError, match="built for 2 persons at most and got 3"):
+        fast(torch.zeros(1, 3, 4, 25, 3))
+
+
+def test_another_precision_of_the_copy() -> None:
+    model = trained("protogcn", torch.float32)
+    clips = crowd(model, 2)
+    fast = optimize(model, dtype=torch.float64)
+    assert_near(fast(clips), copy.deepcopy(model).double()(clips))
+    assert optimize(model.double(), dtype=torch.float32).report.tolerance == 1e-5
