@@ -8,6 +8,7 @@ from protogcn.cli.verbs import Verbs, add_verb
 
 if TYPE_CHECKING:
     from protogcn.evaluation.metrics import Metrics
+    from protogcn.training.recipe import Recipe
 
 
 def add_train(verbs: Verbs) -> None:
@@ -21,6 +22,11 @@ def add_train(verbs: Verbs) -> None:
     which = train.add_mutually_exclusive_group()
     which.add_argument("--stream", help="one of j b k jm bm km (default: that of the recipe, else j)")
     which.add_argument("--streams", help="several, such as j,b,k,jm,bm,km; finished ones are skipped")
+    train.add_argument(
+        "--together",
+        action="store_true",
+        help="train the --streams at once from one decode of the data; those of another pipeline form another group",
+    )
     train.add_argument("--folds", help="all, or some such as 0,1, of a benchmark that averages over folds")
     train.add_argument(
         "--seed", type=int, help="of weights, order and augmentation (default: that of the recipe, else 0)"
@@ -47,10 +53,15 @@ def add_train(verbs: Verbs) -> None:
 def add_evaluation(verbs: Verbs) -> None:
     test = add_verb(verbs, "test", "test a run again and rewrite its scores, or test a saved model on any store", _test)
     test.add_argument("folder", type=Path, help="run folder, such as runs/nw_ucla/protogcn/j, or a model.safetensors")
+    test.add_argument(
+        "--streams",
+        help="of a folder such as runs/nw_ucla/protogcn: j,b,k,jm,bm,km, some of them or all; their saved models are "
+        "tested from one decode of the clips and fused",
+    )
     test.add_argument("--checkpoint", help="of a run: last or best (default: as the recipe says)")
     test.add_argument("--store", help="clip store; for a run, where it has moved")
     test.add_argument("--split", default="", help="of the store, for a saved model (default: as it was tested)")
-    test.add_argument("--out", type=Path, help="folder for scores and plots of a saved model (default: none)")
+    test.add_argument("--out", type=Path, help="folder for scores and plots of saved models (default: none)")
     test.add_argument("--module", help="file or module that registers the network of a saved model; it is run")
     test.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     demo = add_verb(
@@ -80,6 +91,8 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
         folds = several.parse_folds(args.folds, recipes[0])
         recipes = [in_fold(recipe, fold) for fold in folds for recipe in recipes]
     folders = [run_folder(args.runs, recipe, args.name) for recipe in recipes]
+    if args.together:
+        return _train_together(args, recipes, folders)
     # Asked before training: from then on a process that has launched others looks as if it were launched itself.
     first, here = is_first(), launched() or len(recipes) == 1 or args.devices * args.num_nodes == 1
     for recipe, folder in zip(recipes, folders, strict=True):
@@ -95,6 +108,23 @@ def _train(args: argparse.Namespace, overrides: list[str]) -> int:
     leave_group()
     if first:
         print(several.summary(folders, recipes))
+    return 0
+
+
+def _train_together(args: argparse.Namespace, recipes: "list[Recipe]", folders: list[Path]) -> int:
+    from protogcn.training.fit import Machine
+    from protogcn.training.streams import summary
+    from protogcn.training.together import describe_groups, group_streams, train_together
+
+    if not args.streams:
+        raise ValueError("--together is about several streams: name them by --streams, such as --streams j,b,k")
+    groups = group_streams(recipes)
+    for members, line in zip(groups, describe_groups(recipes, groups), strict=True):
+        print(f"streams {line}", flush=True)
+        machine = Machine(args.accelerator, args.devices, args.num_nodes)
+        chosen = ([recipes[place] for place in members], [folders[place] for place in members])
+        train_together(*chosen, machine, fresh=args.fresh)
+    print(summary(folders, recipes))
     return 0
 
 
@@ -122,6 +152,8 @@ def _test(args: argparse.Namespace, rest: list[str]) -> int:
     from protogcn.training.evaluate import test_run
     from protogcn.training.run_folder import facts, read_config, read_metrics
 
+    if args.streams:
+        return _test_streams(args)
     if _is_saved_model(args.folder):
         return _test_saved(args)
     if args.split or args.out or args.module:
@@ -158,6 +190,30 @@ def _test_saved(args: argparse.Namespace) -> int:
     )
     print(f"{args.folder} on {args.store}: {_accuracies(metrics)}")
     print(f"wrote {args.out}" if args.out else "nothing was written; --out <folder> keeps scores and plots")
+    return 0
+
+
+def _test_streams(args: argparse.Namespace) -> int:
+    from protogcn.evaluation.report import Row, format_table
+    from protogcn.training.streams import parse_streams
+    from protogcn.training.tested_streams import test_streams
+
+    if args.checkpoint:
+        raise ValueError("--checkpoint is for one run: --streams tests the saved models of several")
+    names = None if args.streams == "all" else parse_streams(args.streams)
+    fusion = test_streams(
+        args.folder,
+        names,
+        store=args.store,
+        split=args.split,
+        out=args.out,
+        device=args.device,
+        module=args.module,
+    )
+    rows = [Row(name, "stream", metrics) for name, metrics in zip(fusion.names, fusion.part_metrics, strict=True)]
+    print(f"{len(fusion.scores.ids)} clips of {fusion.scores.meta['split']}; fused by {fusion.rule}; figures in %", "")
+    print(format_table([*rows, Row("fused", "fused", fusion.metrics, fusion)]))
+    print(f"wrote {args.out}" if args.out else "nothing was written; --out <folder> keeps the scores")
     return 0
 
 

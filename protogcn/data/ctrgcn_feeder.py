@@ -55,18 +55,26 @@ class CtrGcnPipeline(Pipeline):
         return Draw(random_cropped_positions(num_frames, config.clip_len, rng, config.p_interval), **changes)
 
     def apply(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
-        x = prepared.keypoints
-        if not x.size:
+        if not prepared.keypoints.size:
             return np.zeros(self.out_shape, dtype=np.float32)
+        x = self._stretched(prepared.keypoints, draw)
+        clips = x.reshape(len(x), self.num_clips, -1, *x.shape[2:])
+        features = streams.compute(clips, self.stream, self.skeleton, kbone=self.config.kbone)
+        return format_clips(features.reshape(x.shape), self.num_clips, self.config.num_persons)
+
+    def positions(self, prepared: Prepared, draw: Draw, *, following: bool = False) -> NDArray[np.float32]:
+        if not prepared.keypoints.size:
+            return np.zeros(self.out_shape, dtype=np.float32)
+        return format_clips(self._stretched(prepared.keypoints, draw), self.num_clips, self.config.num_persons)
+
+    def _stretched(self, x: NDArray[np.float32], draw: Draw) -> NDArray[np.float32]:
+        """The clip at the drawn positions with all drawn changes, (M, num_clips * clip_len, V, C)."""
         x = between_frames(x, draw.frames)
         if draw.scale is not None:
             x = augment.scale(x, draw.scale)
         if draw.angles is not None:
             x = augment.rotate(x, draw.angles)
-        x = self.cleared(self.deformed(x, draw), draw)
-        clips = x.reshape(len(x), self.num_clips, -1, *x.shape[2:])
-        features = streams.compute(clips, self.stream, self.skeleton, kbone=self.config.kbone)
-        return format_clips(features.reshape(x.shape), self.num_clips, self.config.num_persons)
+        return self.cleared(self.deformed(x, draw), draw)
 
 
 def between_frames(x: NDArray[np.float32], positions: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -81,7 +81,12 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         if self.pipeline.training:
             key = [self.seed, self.epoch * self.repeat + turn, zlib.crc32(clip.id.encode())]
             rng = np.random.default_rng(key)
-        return torch.from_numpy(self.pipeline(prepared, rng)), int(clip.label), turn * len(self.indices) + place
+        shown = torch.from_numpy(self.show(prepared, rng))
+        return shown, int(clip.label), turn * len(self.indices) + place
+
+    def show(self, prepared: Prepared, rng: np.random.Generator | None) -> NDArray[Any]:
+        """What an item holds of a prepared clip."""
+        return self.pipeline(prepared, rng)
 
     @property
     def epoch(self) -> int:

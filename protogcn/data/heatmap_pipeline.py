@@ -1,6 +1,7 @@
 """The pipeline of heat-map networks (Duan et al., Revisiting Skeleton-based Action Recognition, CVPR 2022)."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +122,10 @@ class HeatmapPipeline(Pipeline):
             x = augment.flip_image(x, self.skeleton, self.size)
         x[..., 2:] = self.cleared(x[..., 2:], draw)
         return format_clips(x, self.num_clips, self.config.num_persons)
+
+    def streams_of(self, positions: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        # All maps are drawn from the same joints.
+        return dict.fromkeys(names, positions)
 
     def network_input(self, clips: Tensor) -> Tensor:
         """Heat maps (B * views, K, T, H, W) of joints on their pixels (B, M, T, V, 3), in the clips' precision."""

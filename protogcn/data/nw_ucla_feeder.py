@@ -53,14 +53,24 @@ class NwUclaPipeline(Pipeline):
             return np.zeros(self.out_shape, dtype=np.float32)
         return format_clips(self.features(prepared.keypoints, draw), self.num_clips, self.config.num_persons)
 
+    def positions(self, prepared: Prepared, draw: Draw, *, following: bool = False) -> NDArray[np.float64]:
+        if not prepared.keypoints.any():
+            return np.zeros(self.out_shape, dtype=np.float64)
+        x = self._boxed(prepared.keypoints, draw)
+        return format_clips(x, self.num_clips, self.config.num_persons, np.float64)
+
     def features(self, x: NDArray[np.float64], draw: Draw) -> NDArray[np.float64]:
         """The stream in double precision, (M, num_clips * clip_len, V, C)."""
+        x = self._boxed(x, draw)
+        clips = x.reshape(len(x), self.num_clips, -1, *x.shape[2:])
+        return streams.compute(clips, self.stream, self.skeleton, kbone=self.config.kbone).reshape(x.shape)
+
+    def _boxed(self, x: NDArray[np.float64], draw: Draw) -> NDArray[np.float64]:
+        """The drawn frames with all drawn changes, in the box, (M, num_clips * clip_len, V, C)."""
         if draw.angles is not None:
             # The feeder turns row vectors: x Ry Rx, the transpose of what `rotate` applies.
             x = augment.linear(x, augment.rotation_matrix(draw.angles).T)
-        x = self.cleared(in_unit_box(self.deformed(x, draw), draw.frames), draw)
-        clips = x.reshape(len(x), self.num_clips, -1, *x.shape[2:])
-        return streams.compute(clips, self.stream, self.skeleton, kbone=self.config.kbone).reshape(x.shape)
+        return self.cleared(in_unit_box(self.deformed(x, draw), draw.frames), draw)
 
 
 def in_unit_box(x: NDArray[np.float64], frames: NDArray[np.int64]) -> NDArray[np.float64]:

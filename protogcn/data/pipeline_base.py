@@ -1,6 +1,7 @@
 """What all pipelines share: the prepared clip, the draw, checks, repairs, augmentation, padding of persons."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +63,12 @@ class Pipeline(ABC):
         out_shape: (num_clips, num_persons, clip_len, V, C).
         gives: what the network sees, `clips` or `heatmaps`.
         views: network inputs that one clip becomes in `network_input`, whose scores are averaged.
+        released: whose arithmetic the streams follow, `compat` of `graphs.streams.compute`.
     """
 
     gives = "clips"
     views = 1
+    released: str | None = None
 
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
         streams.check_stream(stream)
@@ -166,6 +169,33 @@ class Pipeline(ABC):
     def apply(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
         """The network input that follows from a draw, float32 `out_shape`."""
 
+    def positions(self, prepared: Prepared, draw: Draw, *, following: bool = False) -> NDArray[Any]:
+        """What every stream of this draw follows from, in the precision in which they are computed.
+
+        Args:
+            prepared: the clip.
+            draw: everything random.
+            following: also give the frame of the source behind each frame, which a motion needs where frames are
+                sampled after the streams are taken; other protocols have no use for it.
+
+        Returns:
+            (num_clips, M, T, V, C), or (num_clips, M, T, 2, V, C) with the frames that follow, NaN behind the last one.
+        """
+        return self.apply(prepared, draw)
+
+    def streams_of(self, positions: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """The streams that `apply` would have given, for a whole batch and where it is: on the device.
+
+        Args:
+            positions: results of `positions` as one batch (B * num_clips, ...).
+            names: which streams; of the motions of a protocol that samples last, the frames that follow must be there.
+
+        Returns:
+            Stream name -> float32 (B * num_clips, M, T, V, C).
+        """
+        found = streams.compute_all(positions, self.skeleton, names, kbone=self.config.kbone, compat=self.released)
+        return {name: stream.float() for name, stream in found.items()}
+
     @property
     def in_channels(self) -> int:
         """Channels of the network input."""
@@ -220,15 +250,15 @@ class Pipeline(ABC):
         return x if draw.joints is None else augment.joint_dropout(x, draw.joints)
 
 
-def format_clips(x: NDArray[Any], num_clips: int, num_persons: int) -> NDArray[np.float32]:
+def format_clips(x: NDArray[Any], num_clips: int, num_persons: int, dtype: Any = np.float32) -> NDArray[Any]:
     """Cut (M, num_clips * T, V, C) into clips and fill or drop persons (PYSKL's FormatGCNInput).
 
     Returns:
-        float32 (num_clips, num_persons, T, V, C); missing persons are zeros, the first ones stay.
+        (num_clips, num_persons, T, V, C) of `dtype`; missing persons are zeros, the first ones stay.
     """
     persons = min(len(x), num_persons)
     length = x.shape[1] // num_clips
-    out = np.zeros((num_clips, num_persons, length, *x.shape[2:]), dtype=np.float32)
+    out = np.zeros((num_clips, num_persons, length, *x.shape[2:]), dtype=dtype)
     out[:, :persons] = x[:persons].reshape(persons, num_clips, length, *x.shape[2:]).swapaxes(0, 1)
     return out
 

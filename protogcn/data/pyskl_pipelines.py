@@ -1,11 +1,14 @@
 """The pipelines of the ProtoGCN / PYSKL family, which differ in whether streams come before or after sampling."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from graphs import augment, streams
 from graphs.layouts import get_skeleton
@@ -22,6 +25,7 @@ class _PysklPipeline(Pipeline):
 
     short_training: ShortClips = "run"
     short_test: ShortClips = "spread"
+    released = "protogcn"
 
     def fixed_draw(self, num_frames: int) -> Draw:
         config = self.config
@@ -45,7 +49,7 @@ class _PysklPipeline(Pipeline):
         """The stream in the arithmetic of the released code, in single precision or better."""
         half = x.dtype == np.float16
         features = streams.compute(
-            as_tensor(x) if half else x, self.stream, self.skeleton, kbone=self.config.kbone, compat="protogcn"
+            as_tensor(x) if half else x, self.stream, self.skeleton, kbone=self.config.kbone, compat=self.released
         )
         return features.float().numpy() if half else features
 
@@ -109,6 +113,40 @@ class SampleLastPipeline(_PysklPipeline):
             features = features * draw.visible[:, None, None]
         return format_clips(features, self.num_clips, self.config.num_persons)
 
+    def positions(self, prepared: Prepared, draw: Draw, *, following: bool = False) -> NDArray[Any]:
+        config = self.config
+        x = prepared.keypoints[: config.num_persons]
+        num_frames = x.shape[1]
+        frames = draw.frames
+        if following:
+            frames = np.stack([frames, np.minimum(frames + 1, num_frames - 1)], axis=1).reshape(-1)
+        dtype = np.dtype(np.float64) if _deforms(draw) else x.dtype
+        if not len(x):
+            x = np.zeros((0, len(frames), *x.shape[2:]), dtype)
+        # Noise is drawn for whole clips.
+        elif draw.noise is not None or len(draw.frames) >= num_frames:
+            x = self.augmented(x, draw)[:, frames]
+        else:
+            x = self.augmented(x[:, frames], draw)
+        if following:
+            x = x.reshape(len(x), len(draw.frames), 2, *x.shape[2:])
+            x[:, draw.frames == num_frames - 1, 1] = np.nan
+        if draw.visible is not None:
+            x = x * draw.visible.reshape(-1, *[1] * (x.ndim - 2))
+        return format_clips(x, self.num_clips, config.num_persons, dtype)
+
+    def streams_of(self, positions: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        found = super().streams_of(positions, names)
+        if positions.ndim == 5:
+            return found
+        last = positions[..., 1, :1, :1].isnan()
+        found = {name: stream[..., 0, :, :] for name, stream in found.items()}
+        # A frame without a successor does not move, whatever the rule for scores.
+        return {
+            name: stream.masked_fill(last, 0) if name.endswith("m") else stream.contiguous()
+            for name, stream in found.items()
+        }
+
     def _features(self, x: NDArray[Any], draw: Draw) -> NDArray[Any]:
         """The stream at the drawn frames, (M, num_clips * clip_len, V, C)."""
         num_frames = x.shape[1]
@@ -124,13 +162,18 @@ class SampleLastPipeline(_PysklPipeline):
 
     def augmented(self, x: NDArray[Any], draw: Draw) -> NDArray[Any]:
         """The clip (M, T, V, C) with all drawn changes, float64 if its coordinates were deformed."""
-        if any(change is not None for change in (draw.scale, draw.angles, draw.shear, draw.noise)):
+        if _deforms(draw):
             x = widened(x).astype(np.float64)
         if draw.scale is not None:
             x = augment.scale(x, draw.scale)
         if draw.angles is not None:
             x = augment.rotate(x, draw.angles)
         return self.cleared(self.deformed(x, draw), draw)
+
+
+def _deforms(draw: Draw) -> bool:
+    """Whether a draw changes coordinates, which is done in double precision."""
+    return any(change is not None for change in (draw.scale, draw.angles, draw.shear, draw.noise))
 
 
 class SampleFirstPipeline(_PysklPipeline):
@@ -153,9 +196,30 @@ class SampleFirstPipeline(_PysklPipeline):
         return replace(frames, **self.draw_changes(rng))
 
     def apply(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
-        x = prepared.keypoints[: self.config.num_persons, draw.frames]
-        if not len(x):
+        if not len(prepared.keypoints):
             return np.zeros(self.out_shape, dtype=np.float32)
+        x = self._sampled(prepared, draw)
+        return format_clips(self.stream_of(x), self.num_clips, self.config.num_persons)
+
+    def positions(self, prepared: Prepared, draw: Draw, *, following: bool = False) -> NDArray[np.float32]:
+        if not len(prepared.keypoints):
+            return np.zeros(self.out_shape, dtype=np.float32)
+        return format_clips(self._sampled(prepared, draw), self.num_clips, self.config.num_persons)
+
+    def streams_of(self, positions: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        if self.num_clips == 1:
+            return super().streams_of(positions, names)
+        # Over the seams between the test clips of one sample.
+        run = positions.unflatten(0, (-1, self.num_clips)).transpose(1, 2).flatten(2, 3)
+        found = super().streams_of(run, names)
+        return {
+            name: torch.stack(stream.chunk(self.num_clips, dim=2), dim=1).flatten(0, 1)
+            for name, stream in found.items()
+        }
+
+    def _sampled(self, prepared: Prepared, draw: Draw) -> NDArray[np.float32]:
+        """The drawn frames with all drawn changes, (M, num_clips * clip_len, V, C)."""
+        x = prepared.keypoints[: self.config.num_persons, draw.frames]
         x = widened(x).astype(np.float32, copy=False)
         source = self.source_skeleton(x)
         if draw.flip:
@@ -169,4 +233,4 @@ class SampleFirstPipeline(_PysklPipeline):
             x = add_virtual_joints(x)
         if draw.visible is not None:
             x *= draw.visible[:, None, None]
-        return format_clips(self.stream_of(self.cleared(x, draw)), self.num_clips, self.config.num_persons)
+        return self.cleared(x, draw)

@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.strategies import DDPStrategy
 
+from protogcn.data.dataset import ClipDataset
 from protogcn.evaluation.metrics import Metrics
 from protogcn.models import SkeletonClassifier
 from protogcn.training.averaging import MovingAverage
@@ -31,6 +32,7 @@ from protogcn.training.initialise import initialise
 from protogcn.training.loaders import make_dataset, make_loader, open_store
 from protogcn.training.processes import is_first
 from protogcn.training.recipe import Recipe
+from protogcn.training.relay import Seat
 from protogcn.training.run_folder import (
     CHECKPOINTS,
     HISTORY,
@@ -58,7 +60,9 @@ class Machine:
         return self.devices * self.num_nodes
 
 
-def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool = False) -> Metrics | None:
+def train_stream(
+    recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool = False, seat: Seat | None = None
+) -> Metrics | None:
     """Fit, test and write one stream; continues an interrupted run, and leaves a finished one alone.
 
     Args:
@@ -66,6 +70,7 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
         folder: the run folder.
         machine: where to train.
         fresh: remove what the folder holds first.
+        seat: in a relay of streams that share their batches; None loads them for this one alone.
 
     Returns:
         Test metrics on the first process; None on the others, or where the run was finished already.
@@ -88,12 +93,11 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
     if not resumed:
         _start_from(recipe, model, folder)
     freeze_for(model, recipe.model, recipe.init.way)
-    history = History(folder / HISTORY)
-    trainer = _trainer(recipe, folder, machine)
-    loader = make_loader(recipe, training, rank=trainer.global_rank, processes=trainer.world_size)
+    history = History(folder / HISTORY, recipe.stream if seat else "")
+    trainer = _trainer(recipe, folder, machine, bar=sys.stderr.isatty() and not seat)
+    loader, evaluation = _loaders(recipe, (training, validation), trainer, seat)
     steps = -(-len(loader) // recipe.trainer.accumulate)
     task = StreamTask(recipe, model, (training.pipeline, validation.pipeline), steps, history)
-    evaluation = make_loader(recipe, validation, rank=trainer.global_rank, processes=trainer.world_size)
     if resumed:
         _go_to_epoch(loader, len(read_checkpoint(resumed)["history"]))
     try:
@@ -119,6 +123,7 @@ def train_stream(recipe: Recipe, folder: Path, machine: Machine, *, fresh: bool 
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in task.model.parameters()),
         "training_clips": len(training.indices),
+        **({"together": list(seat.names)} if seat else {}),
         **read_start(folder),
     }
     return write_results(folder, recipe, test, scores, measured, task.model)
@@ -137,6 +142,15 @@ def _start_from(recipe: Recipe, model: SkeletonClassifier, folder: Path) -> None
         print(f"{recipe.init.way}: {started.describe()}", flush=True)
 
 
+def _loaders(
+    recipe: Recipe, datasets: tuple[ClipDataset, ClipDataset], trainer: lightning.Trainer, seat: Seat | None
+) -> Any:
+    """Batches of training and validation."""
+    if seat:
+        return seat.loaders(trainer.strategy.root_device)
+    return [make_loader(recipe, data, rank=trainer.global_rank, processes=trainer.world_size) for data in datasets]
+
+
 def _go_to_epoch(loader: Any, epoch: int) -> None:
     # On resume Lightning starts the loader, and so its workers, before it says which epoch this is.
     loader.sampler.set_epoch(epoch)
@@ -150,7 +164,7 @@ class _Patience(EarlyStopping):
             trainer.should_stop = True
 
 
-def _trainer(recipe: Recipe, folder: Path, machine: Machine) -> lightning.Trainer:
+def _trainer(recipe: Recipe, folder: Path, machine: Machine, *, bar: bool) -> lightning.Trainer:
     _quieten()
     config = recipe.trainer
     every = min(config.validate_every, config.epochs) or config.epochs
@@ -164,7 +178,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine) -> lightning.Traine
     )
     callbacks: list[Callback] = [best, last]
     # Without a terminal a bar would fill the log; a line per epoch is printed anyway.
-    if sys.stderr.isatty():
+    if bar:
         callbacks.append(TQDMProgressBar(leave=False))
     if config.ema:
         callbacks.append(MovingAverage(decay=config.ema))
@@ -193,7 +207,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine) -> lightning.Traine
         callbacks=callbacks,
         default_root_dir=folder,
         enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=bar,
     )
 
 

@@ -15,11 +15,12 @@ class History:
 
     Attributes:
         path: where to write.
+        stream: named in front of each line on the screen where several train at once.
         rows: epoch, losses, accuracies as fractions of one, learning rate and seconds of each epoch.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, stream: str = "") -> None:
+        self.path, self.stream = path, stream
         self.rows: list[dict[str, float]] = []
 
     @property
@@ -46,9 +47,10 @@ class History:
         row = self.rows[-1]
         recent = [entry["seconds"] for entry in self.rows[-5:]]
         left = (epochs - row["epoch"]) * sum(recent) / len(recent)
+        name = f"{self.stream:<3}" if self.stream else ""
         tested = f"  test split {100 * row['val_top1']:5.1f} %" if "val_top1" in row else ""
         return (
-            f"epoch {row['epoch']:>{len(str(epochs))}.0f}/{epochs}  loss {row['train_loss']:.3f}  "
+            f"{name}epoch {row['epoch']:>{len(str(epochs))}.0f}/{epochs}  loss {row['train_loss']:.3f}  "
             f"training {100 * row['train_top1']:5.1f} %{tested}  {clips / row['seconds']:.0f} clips/s  "
             f"{duration(left)} left"
         )
