@@ -6,9 +6,6 @@ Three backbones of the paper under one head: the slow pathway of SlowFast, a lig
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, joined
 from protogcn.models.layers.c3d import LightC3D
@@ -45,12 +42,6 @@ class PoseC3D(VolumeClassifier):
     ) -> None:
         super().__init__(skeleton, num_classes, in_channels, num_features, dropout)
         self.backbone = backbone
-
-    def forward_features(self, volumes: Tensor) -> Tensor:
-        self.check_input(volumes)
-        # The convolutions are faster with channels last, and keep to the layout of their input.
-        features: Tensor = self.backbone(volumes.contiguous(memory_format=torch.channels_last_3d))
-        return features
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
         # The parts of the backbone have their official names.

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from graphs.skeleton import Skeleton
 from protogcn.models.clip_head import TextHead, text_head
 from protogcn.models.clip_losses import ClipContrastive
@@ -26,10 +24,6 @@ class SkeletonCLIP(VolumeClassifier):
         super().__init__(skeleton, num_classes, in_channels, backbone.num_features, dropout=0.0)
         self.backbone = backbone
         self.use_text_head(head)
-
-    def forward_features(self, volumes: Tensor) -> Tensor:
-        self.check_input(volumes)
-        return self.backbone(volumes)
 
     def official_entries(self) -> dict[str, tuple[str, ...]]:
         """Own state entry -> official one, for a text tower of CLIP that is trained along."""

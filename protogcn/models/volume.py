@@ -1,7 +1,7 @@
 """The contract of networks that see volumes: heat maps of joints or limbs over time."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from graphs.skeleton import Skeleton
 from protogcn.models.base import SkeletonClassifier
@@ -10,6 +10,8 @@ from protogcn.models.base import SkeletonClassifier
 class VolumeClassifier(SkeletonClassifier):
     """Backbone over volumes (N, K, T, H, W), global average, and a linear classifier (PoseC3D's I3D head).
 
+    A subclass sets ``backbone``, or implements :meth:`forward_features`.
+
     Args:
         skeleton: the layout that the maps are drawn from.
         num_classes: size of the classifier.
@@ -17,6 +19,8 @@ class VolumeClassifier(SkeletonClassifier):
         num_features: channels that the backbone hands to the classifier.
         dropout: probability of dropping a pooled feature before the classifier.
     """
+
+    backbone: nn.Module
 
     def __init__(
         self, skeleton: Skeleton, num_classes: int, in_channels: int, num_features: int, dropout: float = 0.5
@@ -43,8 +47,11 @@ class VolumeClassifier(SkeletonClassifier):
         raise ValueError(f"the model takes heat maps of shape {expected}; got {tuple(volumes.shape)}.{hint}")
 
     def forward_features(self, volumes: Tensor) -> Tensor:
-        """Volumes (N, K, T, H, W) to features (N, num_features, T', H', W')."""
-        raise TypeError(f"{type(self).__name__} must define forward_features")
+        """Volumes (N, K, T, H, W) to features (N, num_features, T', H', W'), by ``backbone``."""
+        self.check_input(volumes)
+        # The convolutions are faster with channels last, and keep to the layout of their input.
+        features: Tensor = self.backbone(volumes.contiguous(memory_format=torch.channels_last_3d))
+        return features
 
     def forward_head(self, features: Tensor, pre_logits: bool = False) -> Tensor:
         """Features (N, num_features, T', H', W') to logits (N, num_classes), or to pooled ones (N, num_features)."""
