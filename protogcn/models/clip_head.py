@@ -78,6 +78,12 @@ class TextHead(TextBank):
         self.logit_scale = nn.Parameter(torch.tensor(float(logit_scale)))
         self.largest_logit_scale = largest_logit_scale
 
+    def before_step(self) -> None:
+        """Cut the temperature where it is bounded; asked before every training step."""
+        if self.largest_logit_scale is not None:
+            with torch.no_grad():
+                self.logit_scale.clamp_(max=self.largest_logit_scale)
+
     def embed(self, features: Tensor) -> Tensor:
         """Features (..., num_features) in the space of the texts (..., dim), not normalised."""
         with torch.autocast(features.device.type, enabled=False):
@@ -99,9 +105,6 @@ class TextHead(TextBank):
         Returns:
             The logits and a dict of ``embedding`` (N, dim), ``text_of`` (see :meth:`text_of`) and ``logit_scale``.
         """
-        if self.training and self.largest_logit_scale is not None:
-            with torch.no_grad():
-                self.logit_scale.clamp_(max=self.largest_logit_scale)
         embedding = self.embed(features)
         aux = {"embedding": embedding, "text_of": self.text_of, "logit_scale": self.logit_scale}
         return self._classify(embedding), aux

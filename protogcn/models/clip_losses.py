@@ -4,6 +4,7 @@ As published, a batch is what one process holds: texts and clips of other proces
 of several processes is the mean of their own.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -35,6 +36,45 @@ def soft_contrastive(logits: Tensor, labels: Tensor) -> Tensor:
     """
     same = _same(labels).to(logits.dtype)
     return functional.cross_entropy(logits, same / same.sum(1, keepdim=True))
+
+
+def draw_hard_negatives(logits: Tensor, labels: Tensor) -> Tensor:
+    """For each row a column of another label, the likelier the more similar it is (ITM of SkeletonCLIP++, as in BLIP).
+
+    One is drawn from the softmax over the columns of other labels, by the global generator.
+
+    Args:
+        logits: (B, B) similarities of row i to column j, divided by the temperature.
+        labels: (B,) class indices of rows and columns, of two classes at least.
+
+    Returns:
+        (B,) columns.
+    """
+    chances = logits.detach().masked_fill(_same(labels), -torch.inf).softmax(1)
+    return torch.multinomial(chances, 1)[:, 0]
+
+
+def matching_loss(match: Callable[[Tensor, Tensor], Tensor], logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of telling pairs of a clip and a text that belong together from hard ones that do not.
+
+    Of B clips there are 3 B pairs: each with its own text, with a hard text, and each text with a hard clip.
+
+    Args:
+        match: (P,) indices of clips and (P,) labels of texts to (P, 2) logits of not belonging and belonging together.
+        logits: (B, B) similarities of clip i to text j, divided by the temperature.
+        labels: (B,) class indices.
+
+    Returns:
+        The mean over the pairs; zero where all labels are the same, so that nothing does not belong together.
+    """
+    clips = torch.arange(len(labels), device=labels.device)
+    if not (labels != labels[0]).any():
+        # Processes that train together expect gradients of the same weights in every step.
+        return 0 * match(clips[:1], labels[:1]).sum()
+    texts, hard_clips = draw_hard_negatives(logits, labels), draw_hard_negatives(logits.T, labels)
+    found = match(torch.cat([clips, clips, hard_clips]), labels[torch.cat([clips, texts, clips])])
+    belongs = torch.cat([torch.ones_like(labels), torch.zeros_like(labels), torch.zeros_like(labels)])
+    return functional.cross_entropy(found, belongs)
 
 
 def _same(labels: Tensor) -> Tensor:
@@ -92,7 +132,7 @@ class FrameTextCriterion(nn.Module):
 
     Where clips are compared with the texts of the batch, the mean of :func:`soft_contrastive` of clips to texts and of
     texts to clips; where every class weighs the frames, cross entropy over all classes. Both of cosines divided by the
-    learned temperature.
+    learned temperature. Where clips and texts are read together, :func:`matching_loss` is added.
     """
 
     def __init__(self) -> None:
@@ -104,7 +144,8 @@ class FrameTextCriterion(nn.Module):
         Args:
             logits: (N, num_classes) cosines.
             aux: ``temperature``, and for losses over the batch ``text_of``, labels to (N, dim) texts, and
-                ``embedding_for``, these to (N, dim) clips; from ``forward_train`` of SkeletonCLIP++.
+                ``embedding_for``, these to (N, dim) clips, and perhaps ``match``, see :func:`matching_loss`; from
+                ``forward_train`` of SkeletonCLIP++.
             target: (N,) class indices.
 
         Raises:
@@ -118,12 +159,16 @@ class FrameTextCriterion(nn.Module):
         with torch.autocast(logits.device.type, enabled=False):
             per_clip = _unit(aux["embedding_for"](texts)) @ _unit(texts).T / aux["temperature"]
             clip_to_text, text_to_clip = soft_contrastive(per_clip, target), soft_contrastive(per_clip.T, target)
-        return {
+        terms = {
             "loss": (clip_to_text + text_to_clip) / 2,
             "cross_entropy": over_classes.detach(),
             "clip_to_text": clip_to_text.detach(),
             "text_to_clip": text_to_clip.detach(),
         }
+        if "match" in aux:
+            matching = matching_loss(aux["match"], per_clip, target)
+            terms |= {"loss": terms["loss"] + matching, "matching": matching.detach()}
+        return terms
 
 
 def require(aux: dict[str, Any], *keys: str) -> None:

@@ -106,10 +106,16 @@ class TextBank(nn.Module):
 
         Gradients flow into a trained tower.
         """
-        template = torch.randint(len(self.prompts), target.shape, device=target.device)
         if self.tower is None:
-            return self.embeddings[template, target]
-        return self.tower(self.tokens[template * len(self.class_names) + target]).to(self.embeddings.dtype)
+            return self.embeddings[self._draw_templates(target), target]
+        return self.tower(self.draw_tokens(target)).to(self.embeddings.dtype)
+
+    def draw_tokens(self, target: Tensor) -> Tensor:
+        """Tokens (N, L) of the names of N labels for a trained tower, each in a template drawn for it."""
+        return self.tokens[self._draw_templates(target) * len(self.class_names) + target]
+
+    def _draw_templates(self, target: Tensor) -> Tensor:
+        return torch.randint(len(self.prompts), target.shape, device=target.device)
 
     def noted(self) -> dict[str, Any]:
         """Options from which a saved model builds the head again, as plain containers."""

@@ -6,9 +6,14 @@ from typing import Any
 
 from torch import nn
 
+from graphs.messages import unknown
 from protogcn.models.options import check_options
+from protogcn.models.text.bert import Bert
 from protogcn.models.text.clip_text import ClipTextTransformer
 from protogcn.models.text.encoders import TextEncoder
+
+# Kind in a saved model -> what builds such a tower; files that name none are of CLIP's.
+TOWERS: dict[str, type[nn.Module]] = {"clip": ClipTextTransformer, "bert": Bert}
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,11 @@ class TextFacts:
         """
         if self.tower:
             sizes = dict(self.tower)
-            check_options("the text tower", ClipTextTransformer, sizes)
-            return ClipTextTransformer(**sizes)
+            kind = sizes.pop("kind", "clip")
+            if kind not in TOWERS:
+                raise ValueError(unknown("kind of text tower", str(kind), list(TOWERS), show_all=True))
+            check_options("the text tower", TOWERS[kind], sizes)
+            return TOWERS[kind](**sizes)
         if self.name != "minilm":
             raise ValueError(f"it does not describe the text tower of {self.name!r:.80}, which was trained along")
         from protogcn.models.text.encoders import create_text_encoder
@@ -76,6 +84,8 @@ def facts_of(encoder: TextEncoder, length: int = 0) -> TextFacts:
     tower = encoder.tower
     if not length:
         return TextFacts(encoder.name, encoder.dim)
+    if isinstance(tower, Bert):
+        return TextFacts(encoder.name, encoder.dim, length, {"kind": "bert", **tower.sizes()})
     if isinstance(tower, ClipTextTransformer):
         block: Any = tower.transformer.resblocks[0]
         sizes = {
@@ -92,6 +102,6 @@ def facts_of(encoder: TextEncoder, length: int = 0) -> TextFacts:
     if encoder.name != "minilm":
         raise ValueError(
             f"the text encoder {encoder.name!r} cannot be trained along, since a saved model could not describe it: "
-            "leave train_text out, or train CLIP's text tower or 'minilm'"
+            "leave train_text out, or train CLIP's text tower, a BERT or 'minilm'"
         )
     return TextFacts(encoder.name, encoder.dim, length)

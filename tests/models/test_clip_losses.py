@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from protogcn.models import create_criterion
-from protogcn.models.clip_losses import ClipContrastive, kl_contrastive, soft_contrastive
+from protogcn.models.clip_losses import (
+    ClipContrastive,
+    draw_hard_negatives,
+    kl_contrastive,
+    matching_loss,
+    soft_contrastive,
+)
 
 CASES = json.loads((Path(__file__).parent.parent / "goldens" / "vision" / "clip_kl_loss__cases.json").read_text())
 
@@ -89,3 +95,52 @@ def test_what_is_refused() -> None:
         ClipContrastive()(torch.zeros(2, 3), {}, torch.tensor([0, 1]))
     with pytest.raises(ValueError, match="unknown option of the loss of stgcnpp 'sharpnes'; did you mean 'sharpness'"):
         create_criterion("stgcnpp", head="clip", sharpnes=3.0)
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=8), st.integers(0, 99), st.sampled_from([1.0, 1e3, 1e6]))
+def test_hard_negatives_are_of_another_label(labels: list[int], seed: int, sharpness: float) -> None:
+    target = torch.tensor(labels)
+    assume(len(set(labels)) > 1)
+    torch.manual_seed(seed)
+    columns = draw_hard_negatives(sharpness * torch.randn(len(labels), len(labels)), target)
+    assert not (target[columns] == target).any()
+
+
+def test_hard_negatives_follow_the_similarities() -> None:
+    torch.manual_seed(0)
+    logits = torch.tensor([[9.0, 0.0, 1.0, 2.0]]).repeat(4, 1).double()
+    target = torch.tensor([0, 1, 2, 3])
+    drawn = torch.stack([draw_hard_negatives(logits, target) for _ in range(4000)])
+    shares = torch.bincount(drawn[:, 0], minlength=4) / 4000
+    expected = torch.tensor([0.0, *torch.tensor([0.0, 1.0, 2.0]).softmax(0)])
+    torch.testing.assert_close(shares, expected, atol=0.03, rtol=0)
+
+
+def test_matching_by_hand() -> None:
+    # Two classes in a batch of three: what is drawn is certain but for the negatives of the clip of class 7.
+    target = torch.tensor([4, 7, 4])
+    asked: list[tuple[list[int], list[int]]] = []
+
+    def match(clips: Tensor, labels: Tensor) -> Tensor:
+        asked.append((clips.tolist(), labels.tolist()))
+        return torch.stack([clips.double(), labels.double()], 1)
+
+    similar = torch.tensor([[0.0, 0, 0], [0, 0, 200], [0, 0, 0]], dtype=torch.float64)
+    found = matching_loss(match, similar + similar.T, target)
+    ((clips, labels),) = asked
+    assert clips == [0, 1, 2, 0, 1, 2, 1, 2, 1]
+    assert labels == [4, 7, 4, 7, 4, 7, 4, 7, 4]
+    logs = [
+        [first - math.log(math.exp(first) + math.exp(second)), second - math.log(math.exp(first) + math.exp(second))]
+        for first, second in zip(clips, labels, strict=True)
+    ]
+    expected = -(sum(row[1] for row in logs[:3]) + sum(row[0] for row in logs[3:])) / 9
+    assert found.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_batch_of_one_class_matches_nothing() -> None:
+    weight = torch.ones(2, requires_grad=True)
+    loss = matching_loss(lambda clips, labels: weight[None], torch.zeros(3, 3), torch.tensor([2, 2, 2]))
+    loss.backward()
+    assert loss.item() == 0
+    assert weight.grad is not None and not weight.grad.any()

@@ -13,7 +13,8 @@ from vision_goldens import VisionGolden
 
 from protogcn.models import create_criterion, create_model, load_model, save_model
 from protogcn.models.checkpoints import load_official
-from protogcn.models.skeletonclip_pp import SkeletonCLIPPlus, align_to_classes, align_to_own
+from protogcn.models.frame_text_head import align_to_classes, align_to_own
+from protogcn.models.skeletonclip_pp import SkeletonCLIPPlus
 from protogcn.models.text.encoders import TextEncoder
 
 
@@ -111,16 +112,18 @@ def test_the_temperature_is_kept_in_its_bounds() -> None:
     model = small_model("skeletonclip_pp")
     for value, expected in ((3.0, 0.5), (-1.0, 0.001)):
         nn.init.constant_(model.classifier.temperature, value)
-        model.forward_train(random_batch(model, 2))
+        model.classifier.before_step()
         assert model.classifier.temperature.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"variant": "itm"}, "variant must be 'raw' or 'pacl' or 'pacl_batch', got 'itm'"),
+        ({"variant": "itn"}, "variant must be 'raw' or 'itm' or 'pacl' or 'pacl_batch', got 'itn'"),
         ({"temperature": 0.7}, r"temperature must lie in \[0.001, 0.5\]"),
         ({"normalise_frames": True}, "leave it out for raw"),
+        ({"variant": "itm"}, "leave out train_text=False"),
+        ({"variant": "itm", "train_text": True}, "encoder 'random:width=32,layers=1,heads=2' is none: give a folder"),
         ({"embed_dim": 0}, "embed_dim must be a positive integer"),
         ({"class_names": []}, "needs class_names"),
         ({"text_encoder": None}, "needs a text encoder"),

@@ -57,6 +57,13 @@ def test_names_may_be_written_in_the_recipe(store: Path, tmp_path: Path) -> None
     assert load_model(path).classifier.class_names == tuple(names)
 
 
+def test_the_temperature_is_cut_before_every_step(store: Path, tmp_path: Path) -> None:
+    file = recipe(tmp_path, store, logit_scale=9.0, largest_logit_scale=2.0)
+    assert train(file, tmp_path / "runs", "--optimizer.lr=0.001", "--trainer.ema=0") == 0
+    (path,) = (tmp_path / "runs").rglob("model.safetensors")
+    assert load_model(path).classifier.logit_scale.item() == pytest.approx(2, abs=0.2)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -64,14 +64,19 @@ def read_settings(folder: Path, half: Half = "text") -> TowerSettings:
     """
     for name in (OPEN_CLIP, HUGGING_FACE):
         if (path := folder / name).is_file():
-            content = _read(path)
+            content = read_object(path)
             # Folders of Hugging Face are named config.json too where open_clip's own configuration was copied.
             own = any(key in content for key in ("model_cfg", *OPEN_CLIP_PART.values()))
             return _open_clip(path, content, half) if own else _hugging_face(path, content, half)
     return TowerSettings()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a small JSON file.
+
+    Raises:
+        ValueError: it is damaged, far too large, or holds no object.
+    """
     if path.stat().st_size > LARGEST:
         raise ValueError(f"{path} has more than {LARGEST >> 20} MB, which no configuration has: copy it again")
     try:

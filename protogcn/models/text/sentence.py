@@ -40,16 +40,21 @@ def load_minilm() -> Loaded:
     Raises:
         ValueError: the package that carries it is not installed, or transformers is not.
     """
-    # Its code, which imports more than it needs, is not run.
-    spec = importlib.util.find_spec(PACKAGE)
-    places = [Path(place) / "model" for place in (spec and spec.submodule_search_locations) or ()]
-    folder = next((place for place in places if place.is_dir()), None)
+    folder = packaged_folder()
     if folder is None:
         raise ValueError(
             f"the text encoder 'minilm' is carried by a package that is not installed: {INSTALL_MINILM}, "
             f"and {INSTALL} for what runs it"
         )
     return load_sentence_encoder(folder)
+
+
+def packaged_folder() -> Path | None:
+    """The folder of all-MiniLM-L6-v2 in the package that carries it, or None where that is not installed."""
+    # Its code, which imports more than it needs, is not run.
+    spec = importlib.util.find_spec(PACKAGE)
+    places = [Path(place) / "model" for place in (spec and spec.submodule_search_locations) or ()]
+    return next((place for place in places if place.is_dir()), None)
 
 
 def load_sentence_encoder(folder: Path) -> Loaded:
