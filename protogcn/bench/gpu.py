@@ -173,7 +173,7 @@ def _in_child(job: Job, settings: Settings) -> dict[str, Any]:
             if done.returncode:
                 error = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         except subprocess.TimeoutExpired:
-            error = f"ended after {job.seconds:.0f} s"
+            error = f"ended after {job.seconds:.3g} s"
         found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     seconds = round(time.perf_counter() - started, 1)
     return {"name": job.name, "kind": job.kind, "seconds": seconds, "error": error, **found}

@@ -110,7 +110,8 @@ def run_suite(words: Sequence[str], settings: Settings, out: Path, command: str 
         for number, row in enumerate(rows, 1):
             print(f"[{number}/{len(rows)}] {row.name} ({row.what})", flush=True)
             results.append(time_row(row, settings))
-            _forget()
+            if not settings.quick:
+                _forget()
             print("\n".join(f"    {line}" for line in summary(results[-1])), flush=True)
             document["rows"].append(results[-1].as_dict())
             document["load"]["after"] = load_average()

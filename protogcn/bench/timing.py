@@ -95,21 +95,38 @@ def _rounds(
     least, most = (1, 1) if settings.quick else (_LEAST_ROUNDS, _MOST_ROUNDS)
     if settings.repeat:
         least = most = settings.repeat
-    ends = time.perf_counter() + settings.seconds
-    for number in range(most):
-        if number >= least and time.perf_counter() > ends:
-            break
-        # Garbage that an earlier round has left would be charged to whoever comes when it is collected.
-        gc.collect()
-        names = list(figures)
-        for index in rng.permutation(len(names)).tolist():
-            name = names[index]
-            try:
-                figures[name].append(_sample(calls[name], row, repeats[name], settings.device))
-            except FAILURES as error:
-                errors[name] = describe(error)
-                del figures[name]
+    # What is there already is set aside, so that collecting what a round leaves takes no time worth mentioning.
+    gc.collect(0 if settings.quick else 2)
+    gc.freeze()
+    try:
+        ends = time.perf_counter() + settings.seconds
+        for number in range(most):
+            if number >= least and time.perf_counter() > ends:
+                break
+            gc.collect()
+            _round(row, settings, calls, repeats, errors, figures, rng)
+    finally:
+        gc.unfreeze()
     return figures
+
+
+def _round(
+    row: Row,
+    settings: Settings,
+    calls: dict[str, Call],
+    repeats: dict[str, int],
+    errors: dict[str, str],
+    figures: dict[str, list[float]],
+    rng: np.random.Generator,
+) -> None:
+    names = list(figures)
+    for index in rng.permutation(len(names)).tolist():
+        name = names[index]
+        try:
+            figures[name].append(_sample(calls[name], row, repeats[name], settings.device))
+        except FAILURES as error:
+            errors[name] = describe(error)
+            del figures[name]
 
 
 def _sample(call: Call, row: Row, repeats: int, device: str) -> float:
