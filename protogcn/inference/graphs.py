@@ -45,8 +45,8 @@ class FoldedDynamicTopology(nn.Module):
         projected = self.relation @ x.mean(2) + self.relation_bias
         source, target = projected.unflatten(1, (2, self.count, -1)).unbind(1)
         shared = torch.add(self.A, torch.softmax(source.mT @ target, -2), alpha=self.beta)
-        topology = (source.unsqueeze(-1) - target.unsqueeze(-2)).tanh_()
-        topology = topology.mul_(self.alpha).add_(shared.unsqueeze(2))
+        differences = (source.unsqueeze(-1) - target.unsqueeze(-2)).tanh_()
+        topology = torch.add(shared.unsqueeze(2), differences, alpha=self.alpha)
         features = self.pre(x).relu_()
         mixed = torch.bmm(features.flatten(0, 1), topology.flatten(0, 2).to(features.dtype))
         out = self.post(mixed.view(features.shape))

@@ -12,7 +12,6 @@ from torch.nn.modules.batchnorm import _NormBase
 from protogcn.inference import optimize
 from protogcn.models import SkeletonClassifier, list_models
 
-EXACT = {"rtol": 0, "atol": 1e-11}
 every_model = pytest.mark.parametrize("name", list_models())
 
 
@@ -27,6 +26,7 @@ def trained(name: str, dtype: torch.dtype = torch.float64, **changes: Any) -> Sk
             module.weight.data *= torch.where(torch.rand(module.weight.shape, generator=generator) < 0.3, -1.0, 1.0)
             module.bias.data.normal_(0, 0.5, generator=generator)
         if isinstance(module, _NormBase):
+            assert module.running_mean is not None and module.running_var is not None
             module.running_mean.normal_(0, 0.5, generator=generator)
             module.running_var.uniform_(0.5, 2, generator=generator)
     for key, parameter in model.named_parameters():
@@ -45,7 +45,7 @@ def crowd(model: SkeletonClassifier, persons: int, frames: int = 9) -> Tensor:
 
 def assert_near(found: Tensor, expected: Tensor) -> None:
     scale = expected.abs().max()
-    torch.testing.assert_close(found / scale, expected / scale, **EXACT)
+    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-11)
 
 
 @every_model
@@ -136,8 +136,9 @@ class Prying(nn.Module):
         self.model = trained("stgcnpp")
 
     def forward(self, clips: Tensor) -> Tensor:
-        scale: Tensor = self.model.blocks[0].graph.norm.weight.sum() + self.model(clips)
-        return scale
+        first: Any = self.model.get_submodule("blocks.0")
+        out: Tensor = first.graph.norm.weight.sum() + self.model(clips)
+        return out
 
 
 class Images(nn.Module):
@@ -228,3 +229,52 @@ def test_another_precision_of_the_copy() -> None:
     fast = optimize(model, dtype=torch.float64)
     assert_near(fast(clips), copy.deepcopy(model).double()(clips))
     assert optimize(model.double(), dtype=torch.float32).report.tolerance == 1e-5
+
+
+def test_a_head_of_class_names() -> None:
+    options: dict[str, Any] = {
+        "head": "clip",
+        "class_names": ["sit", "run"],
+        "text_encoder": "random:width=32,layers=1,heads=2",
+    }
+    model = trained("ctrgcn", num_classes=2, train_text=True, **options)
+    clips = crowd(model, 2)
+    expected = model(clips)
+    assert_near(optimize(model)(clips), expected)
+
+
+@pytest.mark.parametrize("name", ["protogcn", "infogcn", "posec3d_x3d_shallow"])
+def test_compiled_for_any_number_of_persons(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_ = torch.compile
+    graphs: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        graphs.append(len(inputs))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", lambda function, **options: compile_(function, backend=backend))
+    torch.compiler.reset()
+    model = trained(name)
+    clips = crowd(model, 2)
+    fast = optimize(model, compile=True, probe=clips)
+    assert fast.report.compiled and "compiled:        yes" in str(fast.report)
+    for part in (clips, clips[:3], clips[:1], clips[1:2], clips[3:]):
+        assert_near(fast(part), model(part))
+    assert len(graphs) == 1
+
+
+def test_without_a_compiler_the_network_runs_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(function: Any, **options: Any) -> Any:
+        def run(x: Tensor) -> Tensor:
+            raise RuntimeError("No working C++ compiler found\nand more")
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", broken)
+    model = trained("stgcn")
+    clips = crowd(model, 2)
+    fast = optimize(model, compile=True)
+    assert not fast.report.compiled
+    assert "note: it runs without torch.compile" in str(fast.report)
+    assert "(RuntimeError: No working C++ compiler found)" in str(fast.report)
+    assert_near(fast(clips), model(clips))
