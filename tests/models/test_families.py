@@ -130,7 +130,7 @@ SMALL = [(name, variant) for name in FAMILIES for variant in VARIED]
 @pytest.mark.parametrize(("skeleton", "persons", "channels", "classes"), [("ntu25", 1, 2, 5), ("coco17", 3, 3, 11)])
 def test_other_sizes(name: str, variant: str, skeleton: str, persons: int, channels: int, classes: int) -> None:
     options = {**VARIED[variant], **EXTRA.get(name, {})}
-    shape = {"num_classes": classes, "in_channels": channels, "num_persons": persons}
+    shape: dict[str, Any] = {"num_classes": classes, "in_channels": channels, "num_persons": persons}
     model = create_model(name, skeleton=skeleton, **shape, **options)
     found = detect(official(model))
     assert (found.model, found.num_classes, found.in_channels) == (name, classes, channels)

@@ -151,7 +151,23 @@ def skeletonclip_recipes() -> dict[str, Published]:
     }
     subjects = recipes["ntu60_xsub/skeletonclip"]
     plain = replace(subjects.optimizer, name="sgd", momentum=0.0)
-    return recipes | {"ntu60_xview/skeletonclip": replace(subjects, optimizer=plain)}
+    recipes["ntu60_xview/skeletonclip"] = replace(subjects, optimizer=plain)
+    recipes["ntu60_xsub/skeletonclip_pp"] = replace(
+        subjects,
+        model="skeletonclip_pp",
+        optimizer=OptimizerConfig(
+            "adamw",
+            lr=3.33e-5,
+            weight_decay=0.01,
+            nesterov=False,
+            multipliers={"backbone": 100.0, "classifier.widen": 100.0},
+            decay_multipliers={"classifier.tower": 0.9},
+        ),
+        options={"stage_blocks": [4, 6, 3], "text_encoder": "weights/bert-base-uncased"},
+        epochs=24,
+        batch=16,
+    )
+    return recipes
 
 
 def of_infogcn(published: Published, stream: str) -> Published:
