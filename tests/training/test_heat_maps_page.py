@@ -62,9 +62,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_noise(folder / "data" / "penn_action", "penn_action", "penn13", "xys")
     write_noise(folder / "data" / "nw_ucla", "nw_ucla", "ucla20", "xyz")
     write_noise(folder / "data" / "ntu60_hrnet", "ntu60_xsub", "coco17", "xys", train=32, test=2)
-    labels = ["wave", "clap"] * 4
+    labels = ["wave", "clap"] * 8
     poses = np.concatenate([noise("coco17", 2) for _ in labels])
-    np.savez(folder / "poses.npz", keypoints=poses, labels=labels, split=["train"] * 4 + ["test"] * 4)
+    np.savez(folder / "poses.npz", keypoints=poses, labels=labels, split=["train"] * 8 + ["test"] * 8)
     (folder / "mine.yaml").write_text(BLOCKS["yaml"][0])
     original = create_model("posec3d_slowonly", num_classes=60, **NETWORK)
     weights = original.state_dict()
