@@ -1,0 +1,297 @@
+"""Streams tested together from one decode give what each gives by itself, and fused what their score files give."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import NETWORK, error_of, train, write_recipe
+
+from graphs.streams import STREAMS
+from protogcn.cli import main
+from protogcn.data.pipeline import PipelineConfig, build_pipeline
+from protogcn.data.store import ClipStore
+from protogcn.evaluation.ensemble import fuse
+from protogcn.evaluation.metrics import average_clips
+from protogcn.evaluation.presets import preset_of
+from protogcn.evaluation.scores import load_scores
+from protogcn.inference import FusedStreams, load_streams
+from protogcn.inference.saved_streams import find_streams
+from protogcn.models import SkeletonClassifier, create_model, load_model, save_model
+
+SCORES = "scores_test.npz"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Path:
+    """Runs of all six streams, with losses and options of their own, two test clips each."""
+    folder = tmp_path_factory.mktemp("six")
+    recipe = write_recipe(
+        folder,
+        tiny_store,
+        trainer={"epochs": 1},
+        pipeline={"rotation": 0.1},
+        streams={"b": {"loss": {"contrastive_weight": 0.3}}, "k": {"model": {"options": {"num_prototypes": 5}}}},
+    )
+    assert train(recipe, folder / "runs", "--streams", ",".join(STREAMS)) == 0
+    return folder / "runs" / "tiny" / "protogcn"
+
+
+def alone(runs: Path) -> list[Any]:
+    return [load_scores(runs / stream / SCORES) for stream in STREAMS]
+
+
+def fused_files(runs: Path) -> Any:
+    preset = preset_of("protogcn")
+    return fuse(alone(runs), preset.weights(STREAMS), preset.rule)
+
+
+def test_scores_are_those_of_each_run_and_of_their_fusion(runs: Path, tiny_store: Path) -> None:
+    store = ClipStore.open(tiny_store)
+    networks = load_streams(runs)
+    assert networks.streams == STREAMS and networks.kind == "probabilities"
+    found = networks.classify([store[row] for row in store.split("xsub_test")], batch_size=4)
+    for stream, part in zip(STREAMS, alone(runs), strict=True):
+        np.testing.assert_allclose(found.single[stream].numpy(), part.scores, rtol=0, atol=1e-5)
+    expected = fused_files(runs).scores.scores
+    np.testing.assert_allclose(found.fused.numpy(), expected, rtol=0, atol=1e-5)
+    assert (found.fused.numpy().argmax(1) == expected.argmax(1)).all()
+    for row, best in zip(expected, found.top(2), strict=True):
+        assert [name for name, _ in best] == [store.class_names[index] for index in np.argsort(-row)[:2]]
+        assert best[0][1] == pytest.approx(row.max(), abs=1e-5)
+
+
+def test_the_command_prints_the_table_and_writes_scores_where_it_is_told(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.read_bytes() for file in sorted(runs.rglob("*")) if file.is_file()}
+    out = tmp_path / "out"
+    assert main(["test", str(runs), "--streams", ",".join(STREAMS), "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    fusion = fused_files(runs)
+    assert "2:2:2:1:1:1" in told and f"{100 * fusion.metrics.top1:.2f}" in told
+    for stream, part in zip(STREAMS, alone(runs), strict=True):
+        again = load_scores(out / stream / SCORES)
+        assert again.ids.tolist() == part.ids.tolist() and again.kind == part.kind
+        assert {**again.meta, "source": ""} == {**part.meta, "source": ""}
+        np.testing.assert_allclose(again.scores, part.scores, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(load_scores(out / "scores_fused.npz").scores, fusion.scores.scores, rtol=0, atol=1e-5)
+    assert {file: file.read_bytes() for file in sorted(runs.rglob("*")) if file.is_file()} == before
+
+
+def test_some_streams_in_any_order_and_nothing_written(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import protogcn.data.pipeline_base as base
+
+    prepared = []
+    original = base.Pipeline.prepare
+
+    def count(self: base.Pipeline, clip: Any) -> base.Prepared:
+        prepared.append(clip.id)
+        return original(self, clip)
+
+    monkeypatch.setattr(base.Pipeline, "prepare", count)
+    assert main(["test", str(runs), "--streams", "km,j"]) == 0
+    told = capsys.readouterr().out
+    assert "nothing was written" in told and "1:2" in told
+    assert len(prepared) == len(set(prepared)) == 15
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--streams", "j,x"], "unknown stream 'x'"),
+        (["--streams", "j,b", "--checkpoint", "best"], "--checkpoint is for one run"),
+        (["--streams", "j,b", "--device", "tpu"], "cannot be used here"),
+        (["--streams", "j,b", "--split", "nobody"], "nobody"),
+        (["--streams", "j,b", "--store", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_does_not_fit_is_said(runs: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str) -> None:
+    assert main(["test", str(runs), *words]) == 2
+    assert said in error_of(capsys)
+
+
+def test_results_of_runs_are_not_overwritten(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", str(runs), "--streams", "j,b", "--out", str(runs)]) == 2
+    assert "holds a run" in error_of(capsys)
+    assert main(["test", str(runs.parent / "other"), "--streams", "j,b"]) == 2
+    assert "there is no folder" in error_of(capsys)
+    assert main(["test", str(runs / "j"), "--streams", "j,b"]) == 2
+    assert "there is no model" in error_of(capsys)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"preprocessing": {"clip_len": 12}}, "pipeline.clip_len 12 instead of 8"),
+        ({"preprocessing": {"protocol": "pyskl_3d"}}, "pipeline.protocol 'pyskl_3d' instead of 'protogcn_3d'"),
+        ({"benchmark": "elsewhere"}, "benchmark 'elsewhere' instead of 'tiny'"),
+        ({"class_names": ["walk", "wave", "clap", "kick", "sit down"]}, "class names"),
+        ({"evaluation": {"fold": 1}}, "fold 1 instead of 0"),
+        ({"stream": "j"}, "are both of stream j"),
+        ({"preprocessing": {"clip_lenght": 12}}, "did you mean"),
+        ({"preprocessing": {"clip_len": "long"}}, "says wrongly how its clips are prepared"),
+    ],
+)
+def test_networks_of_other_clips_are_refused(runs: Path, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+    model = load_model(runs / "b")
+    assert model.description is not None
+    known = {name: dict(getattr(model.description, name)) for name in ("preprocessing", "evaluation")}
+    merged: dict[str, Any] = {
+        name: {**known[name], **value} if name in known else value for name, value in changes.items()
+    }
+    other = save_model(model, tmp_path / "b.safetensors", **merged)
+    with pytest.raises(ValueError, match=said):
+        load_streams([runs / "j", other])
+
+
+def test_augmentation_may_differ(runs: Path, tmp_path: Path) -> None:
+    model = load_model(runs / "b")
+    assert model.description is not None
+    other = save_model(
+        model, tmp_path / "b.safetensors", preprocessing={**model.description.preprocessing, "rotation": 0.3}
+    )
+    assert load_streams([runs / "j", other]).streams == ("j", "b")
+
+
+def test_folders_without_models_are_refused(runs: Path, tmp_path: Path) -> None:
+    assert list(find_streams(runs)) == list(STREAMS)
+    assert list(find_streams(runs, ["km", "b"])) == ["km", "b"]
+    with pytest.raises(FileNotFoundError, match="holds no <stream>"):
+        load_streams(tmp_path)
+    with pytest.raises(ValueError, match="there are no networks"):
+        load_streams([])
+    with pytest.raises(ValueError, match="streams chooses from a folder"):
+        load_streams([runs / "j"], ["j"])
+    untold = save_model(
+        create_model("protogcn", skeleton="kinect15", num_classes=5, **NETWORK), tmp_path / "bare.safetensors"
+    )
+    with pytest.raises(ValueError, match="does not say how the clips"):
+        load_streams([untold])
+
+
+def network(name: str, seed: int, layout: str, classes: int = 4, **options: Any) -> SkeletonClassifier:
+    torch.manual_seed(seed)
+    return create_model(name, skeleton=layout, num_classes=classes, **options).eval()
+
+
+PROTOCOLS = {
+    "protogcn_3d": ("protogcn", "ntu25", NETWORK),
+    "ctrgcn": ("ctrgcn", "ntu25", {"base_channels": 8, "num_blocks": 2, "widen_at": [2], "downsample_at": [2]}),
+    "infogcn": (
+        "infogcn",
+        "ntu25_infogcn",
+        {"base_channels": 16, "num_blocks": 2, "widen_at": [2], "downsample_at": [2]},
+    ),
+    "protogcn_2d": ("protogcn", "coco17", NETWORK),
+}
+
+
+def clips_of(layout_joints: int, flat: bool) -> list[np.ndarray]:
+    """Two persons, one beside an empty slot, one alone, nobody; longer and shorter than a network input."""
+    rng = np.random.default_rng(2)
+    made = []
+    for persons, frames in ((2, 30), (2, 9), (1, 17), (1, 6)):
+        clip = rng.normal(size=(persons, frames, layout_joints, 3)).cumsum(1)
+        if flat:
+            clip[..., :2] = 20 * clip[..., :2] + 200
+            clip[..., 2] = rng.uniform(0.2, 1, clip.shape[:-1])
+        made.append(clip.astype(np.float32))
+    made[1][1], made[3][:] = 0, 0
+    return made
+
+
+@pytest.mark.parametrize("test_clips", [1, 3])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_networks_in_memory_equal_one_pipeline_each(protocol: str, test_clips: int) -> None:
+    name, layout, options = PROTOCOLS[protocol]
+    config = PipelineConfig(protocol=protocol, clip_len=12, test_clips=test_clips, rotation=0.0)
+    flat = protocol.endswith("_2d")
+    models = {
+        stream: network(name, seed, "coco20" if flat else layout, **options) for seed, stream in enumerate(STREAMS)
+    }
+    # The published rule of these fuses logits.
+    average = "logits" if preset_of(name).rule == "logits" else "probabilities"
+    channels = "xys" if flat else "xyz"
+    fast = FusedStreams(models, config, channels=channels, average=average)
+    clips = clips_of(17 if flat else 25, flat)
+    shaped: list[Any] = [dataclasses.replace(_Shown(clip)) for clip in clips] if flat else clips
+    found = fast.classify(shaped, batch_size=3)
+    single = {}
+    for stream, model in models.items():
+        pipeline = build_pipeline(config, model.skeleton, stream, "test", channels)
+        inputs = torch.from_numpy(np.stack([pipeline(clip) for clip in shaped]))
+        with torch.no_grad():
+            logits = model(inputs.flatten(0, 1)).unflatten(0, (len(clips), test_clips)).numpy()
+        single[stream] = logits[:, 0] if test_clips == 1 else average_clips(logits, average)
+        np.testing.assert_allclose(found.single[stream].numpy(), single[stream], rtol=0, atol=1e-5)
+    preset = preset_of(name)
+    weights = np.array(preset.weights(STREAMS)) / sum(preset.weights(STREAMS))
+    soft = preset.rule == "probabilities" and fast.kind == "logits"
+    terms = [torch.from_numpy(each).softmax(-1).numpy() if soft else each for each in single.values()]
+    expected = sum(weight * term for weight, term in zip(weights, terms, strict=True))
+    np.testing.assert_allclose(found.fused.numpy(), expected, rtol=0, atol=1e-5)
+
+
+@dataclasses.dataclass
+class _Shown:
+    """A clip with the size of its video."""
+
+    keypoints: np.ndarray
+    id: str = "shown"
+    image_shape: tuple[int, int] = (480, 640)
+
+
+def test_reduced_precision_and_own_weights() -> None:
+    config = PipelineConfig(clip_len=12, test_clips=2)
+    models = {stream: network("protogcn", seed, "ntu25", **NETWORK) for seed, stream in enumerate(("j", "bm"))}
+    clips = clips_of(25, flat=False)
+    exact = FusedStreams(models, config, weights=(3, 1)).classify(clips)
+    torch.testing.assert_close(exact.fused, 0.75 * exact.single["j"] + 0.25 * exact.single["bm"])
+    rough = FusedStreams(models, config, weights=(3, 1), dtype=torch.bfloat16).classify(clips)
+    assert rough.fused.dtype == torch.float32
+    assert 0 < (rough.fused - exact.fused).abs().max() < 0.02
+    assert exact.top(9)[0][0][0].startswith("class ")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"models": {}}, "there are no networks"),
+        ({"models": {"x": None}}, "unknown stream"),
+        ({"models": {"j": torch.nn.Linear(2, 2)}}, "must be one of this library, got Linear"),
+        ({"weights": (1, 2, 3)}, "got 3 weights for 2 streams"),
+        ({"weights": (0, 0)}, "not all zero"),
+        ({"rule": "logits"}, "rule 'logits' needs logits"),
+        ({"rule": "median"}, "unknown fusion rule"),
+        ({"average": "median"}, "unknown average of test clips"),
+        ({"channels": "xy"}, "xy"),
+        ({"class_names": ["one"]}, "must name the 4 classes"),
+    ],
+)
+def test_networks_in_memory_that_do_not_fit(change: dict[str, Any], said: str) -> None:
+    models = {stream: network("protogcn", 0, "ntu25", **NETWORK) for stream in ("j", "b")}
+    given: dict[str, Any] = {"models": models, "pipeline": PipelineConfig(clip_len=12, test_clips=2), **change}
+    with pytest.raises(ValueError, match=said):
+        FusedStreams(given.pop("models"), given.pop("pipeline"), **given)
+
+
+@pytest.mark.parametrize(
+    ("layout", "classes", "said"), [("kinect15", 4, "differ in their joints"), ("ntu25", 5, "differ in their classes")]
+)
+def test_networks_of_other_layouts_or_classes(layout: str, classes: int, said: str) -> None:
+    models = {"j": network("protogcn", 0, "ntu25", **NETWORK), "b": network("protogcn", 0, layout, classes, **NETWORK)}
+    with pytest.raises(ValueError, match=said):
+        FusedStreams(models, PipelineConfig())
+
+
+def test_clips_that_do_not_fit() -> None:
+    networks = FusedStreams({"j": network("protogcn", 0, "ntu25", **NETWORK)}, PipelineConfig(clip_len=12))
+    with pytest.raises(ValueError, match="there are no clips"):
+        networks.classify([])
+    with pytest.raises(ValueError, match="expected"):
+        networks.classify([np.zeros((1, 5, 17, 3), np.float32)])
