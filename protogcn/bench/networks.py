@@ -14,7 +14,8 @@ from protogcn.bench import plain
 from protogcn.bench.memory import peak_in_child
 from protogcn.bench.rows import Call, Row, Settings
 from protogcn.bench.subjects import Case, step_of_ours, step_of_plain
-from protogcn.inference import optimize
+from protogcn.data.pipeline import PipelineConfig
+from protogcn.inference import FusedStreams, optimize
 from protogcn.models import list_models, model_info
 
 _MEMORY = {"forward": ("plain", "ours", "optimised", "bf16"), "train": ("plain", "ours", "bf16")}
@@ -58,8 +59,9 @@ def six_stream_rows(settings: Settings) -> Iterator[Row]:
         alternatives: dict[str, Callable[[], Call]] = {
             "one plain pass": partial(_inference, case, case.plain),
             "plain": partial(_six_plain, case),
-            "ours": partial(_six, case, case.ours),
-            "optimised": partial(_six, case, partial(optimised, case)),
+            "ours": partial(_six, case),
+            "together": partial(_together, case),
+            "together-bf16": partial(_together, case, bf16=True),
         }
         yield case_row(f"six/{model}", case, settings, alternatives, of_plain=("one plain pass", "plain"))
 
@@ -129,15 +131,30 @@ def _inference(case: Case, build: Callable[[], nn.Module]) -> Call:
     return infer
 
 
-def _six(case: Case, build: Callable[[], nn.Module]) -> Call:
-    networks, clips, skeleton = [build().eval() for _ in streams.STREAMS], case.clips(), get_skeleton("ntu25")
+def _six(case: Case) -> Call:
+    networks, clips, skeleton = [case.ours().eval() for _ in streams.STREAMS], case.clips(), get_skeleton("ntu25")
 
     def infer() -> Tensor:
         with torch.inference_mode():
             total = torch.zeros((), device=clips.device)
             for stream, network in zip(streams.STREAMS, networks, strict=True):
-                total = total + network(streams.compute(clips, stream, skeleton)).float()
+                total = total + network(streams.compute(clips, stream, skeleton))
             return total
+
+    return infer
+
+
+def _together(case: Case, *, bf16: bool = False) -> Call:
+    config = PipelineConfig(clip_len=case.shape[2], test_clips=1)
+    networks = {stream: case.ours().eval() for stream in streams.STREAMS}
+    fused = FusedStreams(networks, config, dtype=torch.bfloat16 if bf16 else None)
+    clips = case.clips()
+    # A decoded clip holds every frame and the one behind it, from which motions follow.
+    positions = torch.stack([clips, clips.roll(-1, 2)], 3)[:, None]
+
+    def infer() -> Tensor:
+        with torch.inference_mode():
+            return fused(positions).fused
 
     return infer
 

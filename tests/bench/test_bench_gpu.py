@@ -39,10 +39,10 @@ def test_a_report_keeps_what_it_has(tmp_path: Path) -> None:
     """A job that crashes, one that hangs and one that works; the report tells of all three."""
     case = Case("protogcn", quick=True, samples=2)
     planned = [
-        Job("peaks", "peaks", 60, device="cpu", quick=True),
-        Job("wrong", "forward", 60, replace(case, model="protogn"), ("ours",), "cpu", True),
+        Job("peaks", "peaks", 300, device="cpu", quick=True),
+        Job("wrong", "forward", 300, replace(case, model="protogn"), ("ours",), "cpu", True),
         Job("hangs", "forward", 0.2, case, ("ours",), "cpu", True),
-        Job("forward/protogcn", "forward", 60, case, ("plain", "bf16"), "cpu", True),
+        Job("forward/protogcn", "forward", 300, case, ("plain", "bf16"), "cpu", True),
     ]
     document = run_gpu_report(QUICK, tmp_path, planned=planned)
     assert json.loads((tmp_path / "gpu.json").read_text()) == document

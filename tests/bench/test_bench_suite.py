@@ -148,7 +148,7 @@ def test_an_installed_package_says_which_comparisons_are_left_out(
     ):
         assert "plain" not in found[name].alternatives
         assert found[name].left_out["plain"] == reason
-    assert set(found["six/ctrgcn"].alternatives) == {"ours", "optimised"}
+    assert set(found["six/ctrgcn"].alternatives) == {"ours", "together", "together-bf16"}
     document = run_suite(["heatmaps/limb"], QUICK, tmp_path / "out")
     assert document["rows"][0]["alternatives"][-1] == {
         **dict.fromkeys(WAY_KEYS),
