@@ -14,6 +14,7 @@ from graphs.skeleton import Skeleton
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.checkpoints import load_official, unwrap_state_dict
 from protogcn.models.family_table import FAMILIES, FIRST_GRAPH, PROTOTYPES, Family, Shapes
+from protogcn.models.named_families import PREFIXES, check_named, named_family_of, named_options
 from protogcn.models.registry import create_model
 from protogcn.models.volume_families import (
     CLASSIFIER,
@@ -24,6 +25,8 @@ from protogcn.models.volume_families import (
     volume_options,
 )
 
+_KNOWN = (*FAMILIES, *ENTRIES, *PREFIXES)
+
 
 @dataclass(frozen=True)
 class Detected:
@@ -31,7 +34,7 @@ class Detected:
 
     Attributes:
         model: an entry of :func:`protogcn.models.list_models`.
-        num_classes: size of the classifier.
+        num_classes: size of the classifier; 0 for networks whose classes are texts, whose weights do not tell.
         num_joints: V; None for networks of heat maps, whose weights do not depend on it.
         in_channels: C of the clips, or the number of heat maps.
         num_persons: most persons of a clip; None where the weights do not depend on it.
@@ -55,7 +58,8 @@ class Detected:
         persons = f", {self.num_persons} persons" if self.num_persons else ""
         clips = f"{self.num_joints} joints, {self.in_channels} channels{persons}"
         taken = clips if self.num_joints else f"{self.in_channels} heat maps"
-        return f"{self.model}: {self.num_classes} classes, {taken}; {options}"
+        classes = f"{self.num_classes} classes" if self.num_classes else "classes by their names"
+        return f"{self.model}: {classes}, {taken}; {options}"
 
 
 def detect(state_dict: Mapping[str, Tensor], model: str | None = None) -> Detected:
@@ -70,8 +74,11 @@ def detect(state_dict: Mapping[str, Tensor], model: str | None = None) -> Detect
     """
     state = unwrap_state_dict(state_dict)
     name = _family_of(state) if model is None else model
-    if name not in (*FAMILIES, *ENTRIES):
-        raise ValueError(unknown("family of official checkpoints", name, [*FAMILIES, *ENTRIES], show_all=True))
+    if name not in _KNOWN:
+        raise ValueError(unknown("family of official checkpoints", name, _KNOWN, show_all=True))
+    if name in PREFIXES:
+        maps, told, untold = named_options(name, state)
+        return Detected(name, 0, None, maps, None, map_layouts(maps), told, untold)
     shapes = Shapes(name, state)
     if name in ENTRIES:
         maps, (told, untold) = shapes(ENTRIES[name], 5)[1], volume_options(name, shapes)
@@ -123,7 +130,7 @@ def build_official(
         model: the entry of the catalogue that it is of, where that is known already.
         skeleton: layout of its clips, where that cannot be told from the weights.
         **options: options of the model, over those that were told from the weights. InfoGCN needs ``k``, of which its
-            weights say nothing.
+            weights say nothing, networks whose classes are texts ``class_names`` and ``text_encoder``.
 
     Returns:
         The model in evaluation mode, and what was told from the weights.
@@ -132,6 +139,8 @@ def build_official(
         ValueError: the network is unknown or does not fit, or something must be said that the weights do not tell.
     """
     found = detect(state_dict, model)
+    if found.model in PREFIXES:
+        check_named(found.model, options)
     layout = _choose(found, skeleton, state_dict)
     if found.model == "infogcn":
         if "k" not in options:
@@ -145,7 +154,7 @@ def build_official(
     network = create_model(
         found.model,
         skeleton=layout,
-        num_classes=found.num_classes,
+        num_classes=found.num_classes or len(options["class_names"]),
         in_channels=found.in_channels,
         **persons,
         **found.options | options,
@@ -160,12 +169,8 @@ def _family_of(state: Mapping[str, Tensor]) -> str:
             return name
     if on_maps := volume_family_of(state):
         return on_maps
-    if "backbone.video_encoder.conv1.conv.weight" in state and "cls_head.logit_scale" in state:
-        raise ValueError(
-            "these are the weights of SkeletonCLIP, which do not know what its classes are called: build it by "
-            "create_model('skeletonclip', num_classes=..., class_names=[...], text_encoder='random') and fill it by "
-            "protogcn.models.checkpoints.load_official, then write it by save_model"
-        )
+    if named := named_family_of(state):
+        return named
     some = ", ".join(list(state)[:3])
     if any(name.startswith("model.") for name in state):
         raise ValueError(
@@ -173,7 +178,7 @@ def _family_of(state: Mapping[str, Tensor]) -> str:
             "holds model.safetensors, or gets it by `protogcn test <run folder>`"
         )
     raise ValueError(
-        f"these are the weights of no published network that is known here ({', '.join([*FAMILIES, *ENTRIES])}): its "
+        f"these are the weights of no published network that is known here ({', '.join(_KNOWN)}): its "
         f"entries are called {some}, ..."
     )
 

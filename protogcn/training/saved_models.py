@@ -106,5 +106,8 @@ def convert(
         options = {key: trained.model.options[key] for key in told if key in trained.model.options} | options
     if class_names is not None:
         known["class_names"] = class_names
+        if not found.num_classes:
+            # The classifier is made of them.
+            options["class_names"] = class_names
     built, found = build_official(state, model=model, skeleton=skeleton, **options)
     return save_model(built, target, source=Path(source).name, **known), found

