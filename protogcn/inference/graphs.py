@@ -105,7 +105,7 @@ class FoldedRefinedTopology(nn.Module):
         out = x + self.shift if self.down is None else self.down(x)
         mixed = out.flatten(0, 1)
         for index, features in enumerate(self.features):
-            mixing = (self.refine[index] @ channels[:, index]).view(len(mixed), *self.shared.shape[3:])
+            mixing = (self.refine[index] @ channels[:, index]).view(mixed.shape[0], *self.shared.shape[3:])
             mixed = mixed.baddbmm_(features(x).flatten(0, 1).to(mixed.dtype), mixing.to(mixed.dtype))
         return mixed.relu_().view(out.shape)
 
@@ -137,8 +137,8 @@ class FoldedStaticTopology(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         samples, _, frames, joints = x.shape
         parts = self.conv(x).permute(0, 2, 3, 1).reshape(samples * frames, self.pairs.shape[2], -1)
-        pairs = self.pairs.expand(len(parts), -1, -1)
-        mixed = torch.baddbmm(self.offset.expand(len(parts), -1, -1), pairs, parts)
+        pairs = self.pairs.expand(parts.shape[0], -1, -1)
+        mixed = torch.baddbmm(self.offset.expand(parts.shape[0], -1, -1), pairs, parts)
         out = mixed.view(samples, frames, joints, -1).permute(0, 3, 1, 2)
         if not self.has_down:
             return out.relu_()

@@ -96,8 +96,9 @@ class Persons(Stage):
 
     def features(self, inputs: Tensor) -> Tensor:
         persons: Tensor = self.model.enter(inputs)
-        samples = len(inputs)
-        slots = len(persons) // samples
+        # Not len, which would tie an exported copy to one number of samples.
+        samples = inputs.shape[0]
+        slots = persons.shape[0] // samples
         if not self.absent_persons:
             return self._run(persons).unflatten(0, (samples, slots))
         present = inputs.flatten(2).any(2)

@@ -278,3 +278,13 @@ def test_without_a_compiler_the_network_runs_all_the_same(monkeypatch: pytest.Mo
     assert "note: it runs without torch.compile" in str(fast.report)
     assert "(RuntimeError: No working C++ compiler found)" in str(fast.report)
     assert_near(fast(clips), model(clips))
+
+
+@pytest.mark.parametrize("name", ["ctrgcn", "infogcn", "protogcn", "stgcnpp"])
+def test_export(name: str) -> None:
+    model = trained(name)
+    fast = optimize(model, absent_persons=False)
+    dynamic = {0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO}
+    exported = torch.export.export(fast, (crowd(model, 2),), dynamic_shapes={"inputs": dynamic})
+    clips = crowd(model, 2, frames=16)[:3]
+    assert_near(exported.module()(clips), model(clips))

@@ -1,6 +1,8 @@
 """Streams tested together from one decode give what each gives by itself, and fused what their score files give."""
 
+import ast
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -295,3 +297,17 @@ def test_clips_that_do_not_fit() -> None:
         networks.classify([])
     with pytest.raises(ValueError, match="expected"):
         networks.classify([np.zeros((1, 5, 17, 3), np.float32)])
+
+
+def test_the_lines_of_the_page_answer_by_name(runs: Path, tiny_store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "inference.md").read_text(encoding="utf-8")
+    (block,) = [text for text in re.findall(r"```python\n(.+?)```", page, re.DOTALL) if "load_streams" in text]
+    given = {'"runs/nw_ucla/protogcn"': repr(str(runs)), '"data/nw_ucla"': repr(str(tiny_store))}
+    for name, own in given.items():
+        assert name in block
+        block = block.replace(name, own)
+    exec(block, {})
+    answers = ast.literal_eval(capsys.readouterr().out)
+    names = ClipStore.open(tiny_store).class_names
+    assert len(answers) == 3 and {name for name, _ in answers} <= set(names)
+    assert [score for _, score in answers] == sorted((score for _, score in answers), reverse=True)
