@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def told(figures: dict[str, list[float]], log: list[str] | None = None) -> dict[
 
         return call
 
-    return {name: lambda name=name: build(name) for name in figures}
+    return {name: partial(build, name) for name in figures}
 
 
 def by_name(result: Result) -> dict[str, Any]:
