@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, joined, shortcut
+from protogcn.models.layers.in_place import relu_of_sum
 from protogcn.models.layers.stages import Stage
 from protogcn.models.layers.static import SpatialUnit
 from protogcn.models.persons import PersonClassifier
@@ -44,7 +44,7 @@ class GraphBlock(nn.Module):
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """What follows the graph unit: ``x`` entered the block, ``mixed`` left its graph unit."""
         out = self.temporal(mixed)
-        return functional.relu(out if self.residual is None else out + self.residual(x))
+        return relu_of_sum(out, None if self.residual is None else self.residual(x), self.training)
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official entries of this block."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined
+from protogcn.models.layers.in_place import relu_over
 from protogcn.models.layers.pooling import max_pool_frames
 
 
@@ -81,11 +81,11 @@ class BranchedTemporal(nn.Module):
             gated = gated.clone()
         else:
             last = self.pointwise(x)
-        *convolved, pooled = functional.relu(self.entry_norm(gated)).split(self.width, 1)
+        *convolved, pooled = relu_over(self.entry_norm(gated), self.training).split(self.width, 1)
         parts = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
         parts.append(max_pool_frames(pooled, self.stride))
         out = self.norm(torch.cat([*parts, last], 1))
-        return functional.relu(out) if self.activation else out
+        return relu_over(out, self.training) if self.activation else out
 
     def initialise_fan_out(self) -> None:
         """Draw every convolution as He et al. 2015 do for its outputs, branch by branch; biases start at zero."""

@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined, shortcut
+from protogcn.models.layers.in_place import relu_of_sum, relu_over
 from protogcn.models.layers.temporal import MultiBranchTemporal
 
 
@@ -56,13 +56,13 @@ class DynamicTopologyConv(nn.Module):
     def _convolve(self, x: Tensor, refinements: tuple[Tensor, Tensor]) -> Tensor:
         inter, intra = refinements
         topology = inter + (self.A + intra).unsqueeze(2)
-        features = functional.relu(self.pre_norm(self.pre(x)))
+        features = relu_over(self.pre_norm(self.pre(x)), self.training)
         samples, channels, frames, joints = features.shape
         mixed = features.reshape(samples * channels, frames, joints) @ topology.reshape(
             samples * channels, joints, joints
         )
         out = self.post_norm(self.post(mixed.view(samples, channels, frames, joints)))
-        return functional.relu(out + self.down(x))
+        return relu_of_sum(out, self.down(x), self.training)
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official entries of this unit."""

@@ -4,9 +4,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined, shortcut
+from protogcn.models.layers.in_place import relu_of_sum
 
 Adaptive = Literal["fixed", "importance", "offset", "init"]
 
@@ -35,7 +35,7 @@ class SpatialUnit(nn.Module):
         # Every channel is mixed alike, and with channels last that needs no copies; the units around are faster, too.
         x = x.contiguous(memory_format=torch.channels_last)
         out = self.norm(self.aggregate(x))
-        return functional.relu(out if self.down is None else out + self.down(x))
+        return relu_of_sum(out, None if self.down is None else self.down(x), self.training)
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official entries of this unit."""

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined
+from protogcn.models.layers.in_place import relu_over
 from protogcn.models.layers.pooling import max_pool_frames
 
 
@@ -54,20 +55,22 @@ class MultiBranchTemporal(nn.Module):
             self.register_parameter("coefficients", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.coefficients is not None:
-            x = torch.cat([x, x.mean(-1, keepdim=True)], -1)
         # The pointwise path apart: it may skip frames, and batch norm is slow on a slice of channels.
         weight, bias = self.entry.weight, self.entry.bias
         assert bias is not None
         gated = functional.conv2d(x, weight[: -self.width], bias[: -self.width])
         pointwise = functional.conv2d(x, weight[-self.width :], bias[-self.width :], stride=(self.stride, 1))
-        *convolved, pooled = functional.relu(self.entry_norm(gated)).split([*self.widths, self.width], 1)
+        if self.coefficients is not None:
+            # The mean of the joints passes a pointwise path like any joint: taken behind it, x needs no copy.
+            gated, pointwise = _with_mean_joint(gated), _with_mean_joint(pointwise)
+        *convolved, pooled = relu_over(self.entry_norm(gated), self.training).split([*self.widths, self.width], 1)
         branches = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
         out = torch.cat([*branches, max_pool_frames(pooled, self.stride), pointwise], 1)
         if self.coefficients is not None:
             joints, token = out.split([self.num_joints, 1], -1)
-            out = joints + token * self.coefficients[: self.num_joints]
-        return self.dropout(self.norm(self.mix(functional.relu(self.mix_norm(out)))))
+            # Of its own, as what the gradient keeps of the token would keep all branches.
+            out = joints + token.contiguous() * self.coefficients[: self.num_joints]
+        return self.dropout(self.norm(self.mix(relu_over(self.mix_norm(out), self.training))))
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official per-branch entries that this unit joins."""
@@ -82,6 +85,11 @@ class MultiBranchTemporal(nn.Module):
         if self.coefficients is not None:
             entries[f"{own}.coefficients"] = (f"{official}.add_coeff",)
         return entries
+
+
+def _with_mean_joint(x: Tensor) -> Tensor:
+    """Features (N, C, T, V) with the mean over joints as one more: (N, C, T, V + 1)."""
+    return torch.cat([x, x.mean(-1, keepdim=True)], -1)
 
 
 class PlainTemporal(nn.Module):
