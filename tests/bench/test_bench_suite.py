@@ -205,7 +205,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text()
 
 @pytest.mark.parametrize("line", re.findall(r"^    protogcn bench(.*)$", PAGE, re.MULTILINE))
 def test_lines_of_the_page_name_rows_that_exist(line: str, rows: list[Row]) -> None:
-    words = shlex.split(line.split("   ")[0])
+    words = shlex.split(re.split(" {2,}", line)[0])
     names = [word for word in words if not word.startswith("--") and words[words.index(word) - 1] != "--alternatives"]
     if "--gpu-report" not in words:
         assert choose(rows, names)
