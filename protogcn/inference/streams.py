@@ -49,7 +49,8 @@ class StreamScores:
 class FusedStreams(nn.Module):
     """Networks of several streams, made fast, from one decoded batch to single and fused scores.
 
-    Networks run one after the other: side by side, as grouped convolutions, the same work takes longer.
+    Networks run one after the other: stacked by ``torch.func.vmap``, whose convolutions are grouped, six of them took
+    half as much processor time again, and grouped convolutions by themselves saved none.
 
     Args:
         models: stream -> network, all of one layout, number of classes and number of persons. They stay as they are.
