@@ -18,6 +18,7 @@ from protogcn.data.dataset import ClipDataset
 from protogcn.evaluation.metrics import Metrics
 from protogcn.models import SkeletonClassifier
 from protogcn.training.averaging import MovingAverage
+from protogcn.training.compiling import check_compiler
 from protogcn.training.evaluate import (
     build_model,
     gather_scores,
@@ -95,6 +96,8 @@ def train_stream(
     freeze_for(model, recipe.model, recipe.init.way)
     history = History(folder / HISTORY, recipe.stream if seat else "")
     trainer = _trainer(recipe, folder, machine, bar=sys.stderr.isatty() and not seat)
+    if recipe.trainer.compile:
+        check_compiler(trainer.strategy.root_device)
     loader, evaluation = _loaders(recipe, (training, validation), trainer, seat)
     steps = -(-len(loader) // recipe.trainer.accumulate)
     task = StreamTask(recipe, model, (training.pipeline, validation.pipeline), steps, history)

@@ -1,6 +1,7 @@
 """The Lightning module: one network, its criterion, its optimiser, and a validation that counts every clip once."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as lightning
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from protogcn.data.pipeline_base import Pipeline
 from protogcn.models import SkeletonClassifier, create_criterion
 from protogcn.training.averaging import average_statistics
+from protogcn.training.compiling import compiled
 from protogcn.training.depth import parameter_depths
 from protogcn.training.history import History
 from protogcn.training.optimizers import learning_rate_factor, make_optimizer
@@ -43,12 +45,20 @@ class StreamTask(lightning.LightningModule):
         self.criterion = create_criterion(recipe.model.name, head=head, **recipe.loss)
         self.steps_per_epoch = steps_per_epoch
         self.history = history
+        # Not the module itself, whose states would have other names.
+        self._forward_train = compiled(model.forward_train) if recipe.trainer.compile else model.forward_train
+        self._before_step: list[Callable[[], None]] = []
         self._training = self._validation = torch.zeros(3, dtype=torch.float64)
         self._validated: dict[str, float] = {}
         self._started = 0.0
 
     def forward(self, clips: Tensor) -> Tensor:
         return self.model(clips)
+
+    def on_train_start(self) -> None:
+        # What a part of the network or the criterion keeps in bounds, such as a learned temperature.
+        found = (getattr(module, "before_step", None) for module in self.modules())
+        self._before_step = [step for step in found if callable(step)]
 
     def on_train_epoch_start(self) -> None:
         # Dropout draws from the global generator. Seeded per epoch, a resumed run continues with the very same numbers.
@@ -63,14 +73,12 @@ class StreamTask(lightning.LightningModule):
         self._started = time.perf_counter()
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
-        # What a part of the network or the criterion keeps in bounds, such as a learned temperature.
-        for module in self.modules():
-            if callable(before_step := getattr(module, "before_step", None)):
-                before_step()
+        for before_step in self._before_step:
+            before_step()
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         clips, labels, _ = batch
-        logits, aux = self.model.forward_train(self.pipelines[0].network_input(clips.flatten(0, 1)))
+        logits, aux = self._forward_train(self.pipelines[0].network_input(clips.flatten(0, 1)))
         terms = self.criterion(_full(logits), aux, labels)
         self._training += self._counts(terms["loss"].detach(), logits, labels)
         return terms["loss"]
