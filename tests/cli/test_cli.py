@@ -31,7 +31,20 @@ from protogcn.evaluation.scores import load_scores
 from protogcn.models import list_models, model_info
 from protogcn.training.run_folder import read_config
 
-VERBS = ("data", "train", "test", "ensemble", "demo", "results", "sweep", "zero-shot", "bench", "models", "skeletons", "benchmarks")
+VERBS = (
+    "data",
+    "train",
+    "test",
+    "ensemble",
+    "demo",
+    "results",
+    "sweep",
+    "zero-shot",
+    "bench",
+    "models",
+    "skeletons",
+    "benchmarks",
+)
 
 
 def printed(capsys, line):
