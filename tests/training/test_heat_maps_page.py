@@ -128,4 +128,4 @@ def test_the_python_of_the_page_runs() -> None:
     text = EXAMPLE.replace(" 48,", " 4,").replace("num_classes=60", "num_classes=60, base_channels=8")
     found: dict[str, Any] = {}
     exec(text, found)
-    assert found["maps"].shape == (1, 34, 4, 56, 56) and found["logits"].shape == (1, 60)
+    assert found["volume"].shape == (1, 4, 34, 56, 56) and found["logits"].shape == (1, 60)
