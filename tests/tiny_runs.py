@@ -15,6 +15,7 @@ import yaml
 
 from protogcn.cli import main
 from protogcn.data.synthetic import write_synthetic
+from protogcn.models import create_model, model_info
 from protogcn.training.task import StreamTask
 
 ACTIONS = ["walk", "wave", "clap", "sit down", "kick"]
@@ -26,6 +27,12 @@ NETWORK = {
     "widen_at": [2],
     "downsample_at": [2],
 }
+
+
+def published_network(name):
+    """A network of the catalogue for five actions, as published but for a small text tower."""
+    words = {"class_names": ACTIONS, "text_encoder": "random:width=32,layers=1,heads=2"}
+    return create_model(name, num_classes=5, **(words if model_info(name).reads_names() else {}))
 
 
 def write_tiny_store(path):

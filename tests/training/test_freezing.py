@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from tiny_runs import NETWORK, checkpoint, error_of, tiny_recipe, train, weights, write_recipe
+from tiny_runs import NETWORK, checkpoint, error_of, published_network, tiny_recipe, train, weights, write_recipe
 from torch import nn
 
 from protogcn.models import create_model, list_models
@@ -89,7 +89,7 @@ def test_a_linear_probe_of_texts_trains_projection_and_temperature():
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_network_of_the_catalogue_freezes(name):
-    model = create_model(name, num_classes=5)
+    model = published_network(name)
     freeze_stages(model, 1)
     depths = parameter_depths(model)
     assert {each for each, p in model.named_parameters() if not p.requires_grad} == {

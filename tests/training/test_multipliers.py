@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
-from tiny_runs import checkpoint, error_of, history, train, weights, write_recipe
+from tiny_runs import checkpoint, error_of, history, published_network, train, weights, write_recipe
 from torch import nn
 
-from protogcn.models import create_model, list_models
+from protogcn.models import list_models
 from protogcn.training.depth import layers_of, parameter_depths
 from protogcn.training.optimizers import learning_rate_factor, make_optimizer
 from protogcn.training.recipe import OptimizerConfig, ScheduleConfig
@@ -152,7 +152,7 @@ def test_a_network_without_stages_is_told_what_to_offer():
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_network_of_the_catalogue_has_a_depth(name):
-    model = create_model(name, num_classes=5)
+    model = published_network(name)
     layers, depths = layers_of(model), parameter_depths(model)
     assert len(layers) >= 3 and set(depths.values()) == set(range(len(layers) + 1))
     assert all(depths[each] == len(layers) for each in depths if each.startswith("classifier"))

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, joined, shortcut
+from protogcn.models.layers.branches import BranchedTemporal
 from protogcn.models.layers.in_place import relu_of_sum
 from protogcn.models.layers.stages import Stage
 from protogcn.models.layers.static import SpatialUnit
+from protogcn.models.layers.temporal import MultiBranchTemporal, PlainTemporal
 from protogcn.models.persons import PersonClassifier
 
 
@@ -37,6 +39,10 @@ class GraphBlock(nn.Module):
         self.graph = graph
         self.temporal = temporal
         self.residual = shortcut(*stage) if residual else None
+        # What ends in an activation needs its output for the gradient, and nothing is known of other units.
+        self.writes_over = isinstance(temporal, MultiBranchTemporal | PlainTemporal) or (
+            isinstance(temporal, BranchedTemporal) and not temporal.activation
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.finish(x, self.graph(x))
@@ -44,7 +50,7 @@ class GraphBlock(nn.Module):
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """What follows the graph unit: ``x`` entered the block, ``mixed`` left its graph unit."""
         out = self.temporal(mixed)
-        return relu_of_sum(out, None if self.residual is None else self.residual(x), self.training)
+        return relu_of_sum(out, None if self.residual is None else self.residual(x), self.training and self.writes_over)
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official entries of this block."""

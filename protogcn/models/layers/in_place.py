@@ -18,9 +18,9 @@ def relu_over(x: Tensor, training: bool) -> Tensor:
 def relu_of_sum(x: Tensor, residual: Tensor | None, training: bool) -> Tensor:
     """``relu(x + residual)``, in training in the memory of x.
 
-    Where x is of lower precision than the residual, the sum is a tensor of its own, of the higher one.
+    Where x may be of lower precision than the residual, the sum is a tensor of its own.
     """
     if residual is None:
         return relu_over(x, training)
-    fits = training and torch.result_type(x, residual) == x.dtype
+    fits = training and x.dtype in (residual.dtype, torch.float32)
     return functional.relu(x.add_(residual) if fits else x + residual, inplace=training)
