@@ -9,14 +9,10 @@ from torch import Tensor, nn
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.infogcn import InfoGCN
 from protogcn.models.persons import PersonClassifier
-from protogcn.models.posec3d import PoseC3D
-from protogcn.models.skeletonclip import SkeletonCLIP
-from protogcn.models.skeletonclip_pp import SkeletonCLIPPlus
 from protogcn.models.volume import VolumeClassifier
 
 # Heads that need no more of a person than the mean over frames and joints.
 _MEAN_HEADS = (SkeletonClassifier.forward_head, InfoGCN.forward_head)
-_BACKBONES = (PoseC3D.forward_features, SkeletonCLIP.forward_features, SkeletonCLIPPlus.forward_features)
 
 
 class Stage(nn.Module):
@@ -146,7 +142,7 @@ class Volumes(Stage):
         return (
             isinstance(model, VolumeClassifier)
             and kind.forward is SkeletonClassifier.forward
-            and kind.forward_features in _BACKBONES
+            and kind.forward_features is VolumeClassifier.forward_features
         )
 
     def body(self, x: Tensor) -> Tensor:

@@ -132,7 +132,7 @@ def score_clips(
     for clips, _, place in tqdm(loader, "test", leave=False, disable=True if rank else None):
         samples, count = clips.shape[:2]
         inputs = dataset.pipeline.network_input(clips.flatten(0, 1).to(weight.device, weight.dtype, non_blocking=True))
-        with _precision(recipe.trainer.precision, weight.device):
+        with reduced_precision(recipe.trainer.precision, weight.device):
             logits = network(inputs)
         logits = logits.float().view(samples, count * dataset.pipeline.views, -1).cpu().numpy()
         scores.append(torch.from_numpy(average_clips(logits, kind_of_scores(recipe))))
@@ -244,7 +244,8 @@ def check_device(device: str) -> None:
 
 
 @contextlib.contextmanager
-def _precision(precision: str, device: torch.device) -> Iterator[None]:
+def reduced_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Autocast to the precision of a recipe, where that is a mixed one."""
     # Like Lightning, a CPU takes bfloat16 for both.
     kinds = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.bfloat16 if device.type == "cpu" else torch.float16}
     if precision in kinds:

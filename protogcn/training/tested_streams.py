@@ -15,7 +15,7 @@ from protogcn.evaluation.scores import ScoreFile, save_scores
 from protogcn.inference.saved_streams import find_streams, load_streams
 from protogcn.inference.streams import FusedStreams
 from protogcn.models.saved import read_description
-from protogcn.training.evaluate import _precision, check_device, write_results
+from protogcn.training.evaluate import check_device, reduced_precision, write_results
 from protogcn.training.loaders import make_dataset, make_loader, open_store, split_names
 from protogcn.training.model_facts import check_classes, recipe_of
 from protogcn.training.recipe import Recipe
@@ -103,7 +103,7 @@ def _score(networks: FusedStreams, recipe: Recipe, shared: PositionsDataset) -> 
     device = next(networks.buffers()).device
     found: dict[str, list[Tensor]] = {stream: [] for stream in networks.streams}
     for positions, _, _ in tqdm(make_loader(recipe, shared), "test", leave=False):
-        with _precision(recipe.trainer.precision, device):
+        with reduced_precision(recipe.trainer.precision, device):
             scores = networks(positions)
         for stream, own in scores.single.items():
             found[stream].append(own.float().cpu())
