@@ -22,7 +22,7 @@ def peak_in_child(case: Case, task: str, way: str) -> float:
     Args:
         case: network and batch.
         task: ``forward`` or ``train``.
-        way: ``plain``, ``ours``, ``optimised`` or ``bf16``.
+        way: ``plain``, ``ours``, ``kept`` (a step that computes no activation twice), ``optimised`` or ``bf16``.
 
     Raises:
         RuntimeError: the process ended without a figure; with the last line that it said.
@@ -59,7 +59,9 @@ def _step(case: Case, task: str, way: str) -> Callable[[], Any]:
     from protogcn.bench.subjects import step_of_ours, step_of_plain
 
     if task == "train":
-        return step_of_plain(case) if way == "plain" else step_of_ours(case, bf16=way == "bf16", like_plain=False)
+        if way == "plain":
+            return step_of_plain(case)
+        return step_of_ours(case, bf16=way == "bf16", recompute=way != "kept", like_plain=False)
     if way == "plain":
         network = case.plain().eval()
     elif way == "ours":

@@ -18,7 +18,10 @@ from protogcn.data.pipeline import PipelineConfig
 from protogcn.inference import FusedStreams, optimize
 from protogcn.models import list_models, model_info
 
-_MEMORY = {"forward": ("plain", "ours", "optimised", "bf16"), "train": ("plain", "ours", "bf16")}
+_MEMORY: dict[str, tuple[str, ...]] = {
+    "forward": ("plain", "ours", "optimised", "bf16"),
+    "train": ("plain", "ours", "kept", "bf16"),
+}
 _HEAD_CLASSES, _HEAD_FEATURES, _HEAD_SAMPLES = 400, 512, 64
 
 
@@ -99,6 +102,7 @@ def training_ways(case: Case) -> dict[str, Callable[[], Call]]:
     return {
         "plain": partial(step_of_plain, case),
         "ours": partial(step_of_ours, case),
+        "kept": partial(step_of_ours, case, recompute=False),
         "compiled": partial(step_of_ours, case, compiled=True),
         "bf16": partial(step_of_ours, case, bf16=True),
         "bf16-compiled": partial(step_of_ours, case, compiled=True, bf16=True),

@@ -10,8 +10,15 @@ from torch import Tensor, nn
 
 from protogcn.bench import plain
 from protogcn.bench.rows import Settings
-from protogcn.models import SkeletonClassifier, create_criterion, create_model, model_info
+from protogcn.models import (
+    SkeletonClassifier,
+    create_criterion,
+    create_model,
+    model_info,
+    recomputed_activations,
+)
 from protogcn.models.checkpoints import load_official
+from protogcn.training.compiling import compiled as compile_step
 from protogcn.training.optimizers import make_optimizer
 from protogcn.training.recipe import OptimizerConfig
 
@@ -173,7 +180,7 @@ def step_of_plain(case: Case) -> Callable[[], Tensor]:
 
 
 def step_of_ours(
-    case: Case, *, compiled: bool = False, bf16: bool = False, like_plain: bool = True
+    case: Case, *, compiled: bool = False, bf16: bool = False, recompute: bool = True, like_plain: bool = True
 ) -> Callable[[], Tensor]:
     """A training step of ours, as the training of a recipe does it; gives the loss."""
     network = case.ours(like_plain=like_plain)
@@ -181,11 +188,14 @@ def step_of_ours(
     clips, labels = case.clips(), case.labels()
     config = OptimizerConfig(name="sgd", lr=1e-3, weight_decay=5e-4)
     optimizer = make_optimizer(config, network.named_parameters())
-    forward: Callable[..., Any] = torch.compile(network.forward_train) if compiled else network.forward_train
+    forward: Callable[..., Any] = compile_step(network.forward_train) if compiled else network.forward_train
 
     def step() -> Tensor:
         optimizer.zero_grad()
-        with torch.autocast(case.device, torch.bfloat16, enabled=bf16):
+        with (
+            torch.autocast(case.device, torch.bfloat16, enabled=bf16),
+            recomputed_activations(not compiled and case.device == "cpu"),
+        ):
             logits, aux = forward(clips)
         loss: Tensor = criterion(logits.float(), aux, labels)["loss"]
         loss.backward()

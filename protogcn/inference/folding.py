@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 
+from protogcn.models.layers.pointwise import PointwiseConv
+
 Folder = Callable[[Any], nn.Module]
 _FOLDERS: dict[type[nn.Module], Folder] = {}
 
@@ -75,7 +77,7 @@ def weights(conv: nn.Module) -> tuple[Tensor, Tensor]:
     Raises:
         CannotFold: it is something else.
     """
-    if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear):
+    if type(conv) not in (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, PointwiseConv):
         raise CannotFold
     assert isinstance(conv, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear)
     weight = conv.weight.detach().double()

@@ -12,6 +12,7 @@ from protogcn.models import skeletonclip_pp as _skeletonclip_pp
 from protogcn.models import stgcn as _stgcn
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.description import ModelDescription
+from protogcn.models.layers.recompute import recomputed_activations
 from protogcn.models.registry import (
     ModelInfo,
     create_criterion,
@@ -33,6 +34,7 @@ __all__ = [
     "list_models",
     "load_model",
     "model_info",
+    "recomputed_activations",
     "register_model",
     "save_model",
 ]

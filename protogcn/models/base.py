@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from graphs.skeleton import Skeleton
 from protogcn.models.description import ModelDescription
+from protogcn.models.layers.norm import BatchNorm2d
+from protogcn.models.layers.pointwise import PointwiseConv
 from protogcn.models.options import check_counts
 from protogcn.models.text.encoders import TextEncoder
 from protogcn.models.text_bank import TextBank
@@ -237,14 +239,14 @@ class PersonInputNorm(nn.Module):
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """Pointwise convolution over (N, C, T, V) with a stride along time."""
-    return nn.Conv2d(in_channels, out_channels, 1, stride=(stride, 1))
+    return PointwiseConv(in_channels, out_channels, stride)
 
 
 def shortcut(in_channels: int, out_channels: int, stride: int = 1) -> nn.Module:
     """Residual path: identity where shapes agree, else pointwise convolution and batch norm."""
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
-    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+    return nn.Sequential(conv1x1(in_channels, out_channels, stride), BatchNorm2d(out_channels))
 
 
 def joined(own: str, official: str | list[str], parts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:

@@ -15,6 +15,7 @@ from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, PersonInputNorm, conv1x1, joined, shortcut
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.branches import BranchedTemporal
+from protogcn.models.layers.norm import BatchNorm2d
 from protogcn.models.layers.released import pyskl_graph
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.registry import register_model
@@ -69,7 +70,7 @@ class RefinedTopologyConv(nn.Module):
         self.refine = nn.Conv2d(
             self.num_topologies * width, self.num_topologies * out_channels, 1, groups=self.num_topologies
         )
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm2d(out_channels)
         self.down = shortcut(in_channels, out_channels)
         for conv, fan_out in ((self.relation, width), (self.features, out_channels), (self.refine, out_channels)):
             _initialise(conv, fan_out)

@@ -13,6 +13,7 @@ from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, PersonInputNorm, joined, shortcut
 from protogcn.models.layers.branches import BranchedTemporal
 from protogcn.models.layers.multi_scale import MultiScaleConv
+from protogcn.models.layers.norm import BatchNorm2d
 from protogcn.models.layers.released import pyskl_graph
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.options import check_counts
@@ -32,7 +33,7 @@ class WindowedConv(nn.Module):
         super().__init__()
         self.mix = MultiScaleConv(in_channels, hidden, topology, window, stride)
         self.merge = nn.Conv3d(hidden, out_channels, (1, window, 1))
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         windows = self.mix(x)

@@ -15,6 +15,7 @@ from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, InputNorm, conv1x1, joined
 from protogcn.models.layers.blocks import BlockNetwork, GraphBlock
 from protogcn.models.layers.graph import DynamicTopologyConv, check_dynamic_width
+from protogcn.models.layers.norm import BatchNorm2d
 from protogcn.models.layers.stages import Stage, plan_stages
 from protogcn.models.layers.temporal import MultiBranchTemporal
 from protogcn.models.losses import ClassContrastiveCriterion
@@ -46,7 +47,7 @@ class PrototypeReconstruction(nn.Module):
         self.prototypes = nn.Linear(num_prototypes, channels, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.post = conv1x1(channels, channels)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm2d(channels)
 
     def forward(self, topology: Tensor) -> Tensor:
         pairs = topology.flatten(2).transpose(1, 2)

@@ -12,7 +12,11 @@ def compiled(step: Callable[..., Any]) -> Callable[..., Any]:
 
     Dropout draws the numbers that it would draw uncompiled, so that a run can be repeated without a compiler.
     """
-    return torch.compile(step, dynamic=False, options={"fallback_random": True})
+    # On a processor the compiler would otherwise move all features to the layout that convolutions like best.
+    options: dict[str, Any] = {"fallback_random": True}
+    if not torch.cuda.is_available():
+        options["layout_optimization"] = False
+    return torch.compile(step, dynamic=False, options=options)
 
 
 def check_compiler(device: torch.device) -> None:

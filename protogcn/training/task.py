@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from protogcn.data.pipeline_base import Pipeline
-from protogcn.models import SkeletonClassifier, create_criterion
+from protogcn.models import SkeletonClassifier, create_criterion, recomputed_activations
 from protogcn.training.averaging import average_statistics
 from protogcn.training.compiling import compiled
 from protogcn.training.depth import parameter_depths
@@ -78,7 +78,8 @@ class StreamTask(lightning.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_index: int) -> Tensor:
         clips, labels, _ = batch
-        logits, aux = self._forward_train(self.pipelines[0].network_input(clips.flatten(0, 1)))
+        with recomputed_activations(self.device.type == "cpu" and not self.recipe.trainer.compile):
+            logits, aux = self._forward_train(self.pipelines[0].network_input(clips.flatten(0, 1)))
         terms = self.criterion(_full(logits), aux, labels)
         self._training += self._counts(terms["loss"].detach(), logits, labels)
         return terms["loss"]

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from graphs.skeleton import Skeleton
 from protogcn.models.base import CONV, NORM, conv1x1, joined, shortcut
+from protogcn.models.layers.norm import BatchNorm2d
 
 
 class AttentionGraphConv(nn.Module):
@@ -31,7 +32,7 @@ class AttentionGraphConv(nn.Module):
         identity = skeleton.adjacency("identity", num_topologies=num_heads)
         self.topology = nn.Parameter(torch.from_numpy(identity).to(torch.get_default_dtype()))
         self.heads = conv1x1(in_channels, num_heads * out_channels)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm2d(out_channels)
         self.down = shortcut(in_channels, out_channels)
         nn.init.normal_(self.query_key.weight)
         nn.init.normal_(self.heads.weight, std=math.sqrt(2 / (in_channels * out_channels * num_heads)))

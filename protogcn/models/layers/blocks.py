@@ -50,7 +50,8 @@ class GraphBlock(nn.Module):
     def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """What follows the graph unit: ``x`` entered the block, ``mixed`` left its graph unit."""
         out = self.temporal(mixed)
-        return relu_of_sum(out, None if self.residual is None else self.residual(x), self.training and self.writes_over)
+        residual = None if self.residual is None else self.residual(x)
+        return relu_of_sum(out, residual, self.training and self.writes_over, keep=True)
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
         """Names of the official entries of this block."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined
 from protogcn.models.layers.in_place import relu_over
+from protogcn.models.layers.norm import BatchNorm2d
 from protogcn.models.layers.pooling import max_pool_frames
 
 
@@ -58,7 +59,7 @@ class BranchedTemporal(nn.Module):
         self.activation = activation
         gated = out_channels - self.last_width
         self.entry = conv1x1(in_channels, gated if stride > 1 else out_channels)
-        self.entry_norm = nn.BatchNorm2d(gated)
+        self.entry_norm = BatchNorm2d(gated)
         self.dilated = nn.ModuleList(
             nn.Conv2d(
                 width,
@@ -71,7 +72,7 @@ class BranchedTemporal(nn.Module):
             for dilation in dilations
         )
         self.pointwise = conv1x1(in_channels, self.last_width, stride) if stride > 1 else None
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         gated = self.entry(x)

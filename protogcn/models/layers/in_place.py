@@ -9,18 +9,43 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from protogcn.models.layers.recompute import drop_note, note, noted
+
 
 def relu_over(x: Tensor, training: bool) -> Tensor:
     """``relu(x)``, in training in the memory of x."""
+    if training and noted(x):
+        # Before the ReLU, which keeps its result.
+        note(x, torch.relu_, x)
     return functional.relu(x, inplace=training)
 
 
-def relu_of_sum(x: Tensor, residual: Tensor | None, training: bool) -> Tensor:
+def relu_of_sum(x: Tensor, residual: Tensor | None, training: bool, keep: bool = False) -> Tensor:
     """``relu(x + residual)``, in training in the memory of x.
 
     Where x may be of lower precision than the residual, the sum is a tensor of its own.
+
+    Args:
+        x: written over in training.
+        residual: added, unless it is None.
+        training: whether x may be written over.
+        keep: whether the gradient keeps the result even where activations are recomputed, as it has to keep that of a
+            block, from which those of the next block are computed again.
     """
+    known = training and not keep and noted(x)
     if residual is None:
-        return relu_over(x, training)
-    fits = training and x.dtype in (residual.dtype, torch.float32)
-    return functional.relu(x.add_(residual) if fits else x + residual, inplace=training)
+        summed = x
+    else:
+        fits = training and x.dtype in (residual.dtype, torch.float32)
+        summed = x.add_(residual) if fits else x + residual
+    if not known:
+        drop_note(summed)
+    elif residual is None:
+        note(summed, torch.relu_, x)
+    else:
+        note(summed, _relu_of_sum, x, residual)
+    return functional.relu(summed, inplace=training)
+
+
+def _relu_of_sum(x: Tensor, residual: Tensor) -> Tensor:
+    return torch.relu_(x.add_(residual) if x.dtype == torch.promote_types(x.dtype, residual.dtype) else x + residual)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined
+from protogcn.models.layers.norm import BatchNorm2d
 
 
 class MultiScaleConv(nn.Module):
@@ -37,7 +38,7 @@ class MultiScaleConv(nn.Module):
         self.register_buffer("topology", topology)
         self.offset = nn.Parameter(torch.empty_like(topology).uniform_(-1e-6, 1e-6))
         self.conv = conv1x1(len(topology) * in_channels, out_channels)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         out = self._joints_first(x) if self.joints_first else self._channels_first(x)

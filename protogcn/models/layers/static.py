@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined, shortcut
 from protogcn.models.layers.in_place import relu_of_sum
+from protogcn.models.layers.norm import BatchNorm2d
 
 Adaptive = Literal["fixed", "importance", "offset", "init"]
 
@@ -24,7 +25,7 @@ class SpatialUnit(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, residual: bool) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm2d(out_channels)
         self.down = shortcut(in_channels, out_channels) if residual else None
 
     def aggregate(self, x: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from protogcn.models.base import CONV, NORM, conv1x1, joined
 from protogcn.models.layers.in_place import relu_over
+from protogcn.models.layers.mean_joint import enter_branches, leave_branches
+from protogcn.models.layers.norm import BatchNorm2d
+from protogcn.models.layers.pointwise import pointwise
 from protogcn.models.layers.pooling import max_pool_frames
 
 
@@ -40,14 +42,14 @@ class MultiBranchTemporal(nn.Module):
         self.stride = stride
         self.num_joints = num_joints
         self.entry = conv1x1(channels, channels)
-        self.entry_norm = nn.BatchNorm2d(channels - width)
+        self.entry_norm = BatchNorm2d(channels - width)
         self.dilated = nn.ModuleList(
             nn.Conv2d(size, size, (self.KERNEL, 1), stride=(stride, 1), padding=(dilation, 0), dilation=(dilation, 1))
             for size, dilation in zip(self.widths, self.DILATIONS, strict=True)
         )
-        self.mix_norm = nn.BatchNorm2d(channels)
+        self.mix_norm = BatchNorm2d(channels)
         self.mix = conv1x1(channels, channels)
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm2d(channels)
         self.dropout = nn.Dropout(dropout)
         if global_joint:
             self.coefficients = nn.Parameter(torch.zeros(max(num_joints, self.MINIMUM_COEFFICIENTS)))
@@ -55,21 +57,19 @@ class MultiBranchTemporal(nn.Module):
             self.register_parameter("coefficients", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        # The pointwise path apart: it may skip frames, and batch norm is slow on a slice of channels.
         weight, bias = self.entry.weight, self.entry.bias
         assert bias is not None
-        gated = functional.conv2d(x, weight[: -self.width], bias[: -self.width])
-        pointwise = functional.conv2d(x, weight[-self.width :], bias[-self.width :], stride=(self.stride, 1))
         if self.coefficients is not None:
-            # The mean of the joints passes a pointwise path like any joint: taken behind it, x needs no copy.
-            gated, pointwise = _with_mean_joint(gated), _with_mean_joint(pointwise)
+            gated, last = enter_branches(x, weight, bias, self.width, self.stride, self.training)
+        else:
+            # The pointwise path apart: it may skip frames, and batch norm is slow on a slice of channels.
+            gated = pointwise(x, weight[: -self.width], bias[: -self.width], self.training)
+            last = pointwise(x, weight[-self.width :], bias[-self.width :], self.training, self.stride)
         *convolved, pooled = relu_over(self.entry_norm(gated), self.training).split([*self.widths, self.width], 1)
         branches = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
-        out = torch.cat([*branches, max_pool_frames(pooled, self.stride), pointwise], 1)
+        out = torch.cat([*branches, max_pool_frames(pooled, self.stride), last], 1)
         if self.coefficients is not None:
-            joints, token = out.split([self.num_joints, 1], -1)
-            # Of its own, as what the gradient keeps of the token would keep all branches.
-            out = joints + token.contiguous() * self.coefficients[: self.num_joints]
+            out = leave_branches(out, self.coefficients[: self.num_joints], self.training)
         return self.dropout(self.norm(self.mix(relu_over(self.mix_norm(out), self.training))))
 
     def official_entries(self, own: str, official: str) -> dict[str, tuple[str, ...]]:
@@ -87,11 +87,6 @@ class MultiBranchTemporal(nn.Module):
         return entries
 
 
-def _with_mean_joint(x: Tensor) -> Tensor:
-    """Features (N, C, T, V) with the mean over joints as one more: (N, C, T, V + 1)."""
-    return torch.cat([x, x.mean(-1, keepdim=True)], -1)
-
-
 class PlainTemporal(nn.Module):
     """Convolution along time, batch norm, dropout (Yan et al., ST-GCN, 2018, section 3.5).
 
@@ -101,7 +96,7 @@ class PlainTemporal(nn.Module):
     def __init__(self, channels: int, stride: int = 1, kernel: int = 9, dropout: float = 0.0) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, (kernel, 1), stride=(stride, 1), padding=(kernel // 2, 0))
-        self.norm = nn.BatchNorm2d(channels)
+        self.norm = BatchNorm2d(channels)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:

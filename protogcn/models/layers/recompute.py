@@ -1,0 +1,155 @@
+"""Training that keeps only what is dear to compute: activations that are cheap are computed again for the gradient.
+
+A batch norm or a ReLU takes a fraction of the time of the convolution behind it, but what it gives takes as much memory
+as what the convolution gives. Within :func:`recomputed_activations` units note how such a tensor
+came to be, and where the gradient would keep the tensor it keeps the note. The convolutions run once, as ever.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+
+_local = threading.local()
+
+
+@contextmanager
+def recomputed_activations(enabled: bool = True) -> Iterator[None]:
+    """Forward passes of training within keep less for their gradients; the gradients are the same.
+
+    ``with recomputed_activations(): logits, aux = model.forward_train(clips)``; the backward pass comes later, outside.
+    Trainings by a recipe do so on CPUs. Under ``torch.compile``, which decides this itself, nothing changes.
+
+    Args:
+        enabled: False changes nothing.
+    """
+    if not enabled or torch.compiler.is_compiling():
+        yield
+        return
+    before, notes = _notes(), _Notes()
+    _local.notes = notes
+    try:
+        with saved_tensors_hooks(notes.pack, _unpack):
+            yield
+    finally:
+        _local.notes = before
+        # What was saved keeps the hooks, and they the notes, until its gradient was computed.
+        notes.clear()
+
+
+def note(tensor: Tensor, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Give ``tensor`` back, noting that ``function(*inputs)`` computes it again, if activations are recomputed here.
+
+    The function must neither write over its inputs nor draw random numbers. An input that has a note itself is not kept
+    either. A later note replaces an earlier one, as where a ReLU works in place.
+    """
+    notes = _notes()
+    if notes is not None and torch.is_grad_enabled():
+        notes.add(tensor, _Recipe(function, [notes.source(each) for each in inputs], tensor.device.type))
+    return tensor
+
+
+def noted(tensor: Tensor) -> bool:
+    """Whether it is noted how this tensor, or the one that it is a view of, came to be."""
+    notes = _notes()
+    return notes is not None and notes.find(tensor) is not None
+
+
+def drop_note(tensor: Tensor) -> None:
+    """Forget how a tensor came to be whose memory now holds something else."""
+    notes = _notes()
+    if notes is not None:
+        notes.drop(tensor)
+
+
+def recomputing() -> bool:
+    """Whether notes are taken here."""
+    return _notes() is not None and torch.is_grad_enabled()
+
+
+class _Recipe:
+    """A function and its inputs; keeps the result from the first to the last time that the gradient asks for it."""
+
+    def __init__(self, function: Callable[..., Tensor], inputs: "list[_Recipe | Tensor]", device: str) -> None:
+        self._function = function
+        self._inputs = inputs
+        self._device = device
+        self._reduced = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        self._value: Tensor | None = None
+        self.wanted = 0
+
+    def __call__(self) -> Tensor:
+        if self._value is not None:
+            return self._value
+        inputs = [each() if isinstance(each, _Recipe) else each for each in self._inputs]
+        cast: Any = nullcontext()
+        if self._reduced is not None:
+            cast = torch.autocast(self._device, self._reduced)
+        with torch.no_grad(), cast:
+            value = self._function(*inputs)
+        self._value = value if self.wanted > 0 else None
+        return value
+
+    def take(self) -> Tensor:
+        """The result for one of those who wanted it."""
+        value = self()
+        self.wanted -= 1
+        if self.wanted <= 0:
+            self._value = None
+        return value
+
+
+class _Packed(NamedTuple):
+    """What the gradient keeps in the place of a tensor that has a note, or of a view of it."""
+
+    recipe: _Recipe
+    size: torch.Size
+    stride: tuple[int, ...]
+    offset: int
+
+
+class _Notes:
+    """The notes of one forward pass, by the memory of their tensors, as views and detached copies share it."""
+
+    def __init__(self) -> None:
+        # As long as a weak reference is held, no other memory gets the same identity.
+        self._by_memory: dict[int, tuple[StorageWeakRef, _Recipe]] = {}
+
+    def add(self, tensor: Tensor, recipe: _Recipe) -> None:
+        memory = tensor.untyped_storage()
+        self._by_memory[memory._cdata] = (StorageWeakRef(memory), recipe)
+
+    def clear(self) -> None:
+        self._by_memory.clear()
+
+    def drop(self, tensor: Tensor) -> None:
+        self._by_memory.pop(tensor.untyped_storage()._cdata, None)
+
+    def find(self, tensor: Tensor) -> _Recipe | None:
+        _, recipe = self._by_memory.get(tensor.untyped_storage()._cdata, (None, None))
+        return recipe
+
+    def source(self, tensor: Tensor) -> "_Recipe | Tensor":
+        return self.find(tensor) or tensor.detach()
+
+    def pack(self, tensor: Tensor) -> "_Packed | Tensor":
+        recipe = self.find(tensor)
+        if recipe is None:
+            return tensor
+        recipe.wanted += 1
+        return _Packed(recipe, tensor.size(), tensor.stride(), int(tensor.storage_offset()))
+
+
+def _unpack(kept: "_Packed | Tensor") -> Tensor:
+    if isinstance(kept, Tensor):
+        return kept
+    return kept.recipe.take().as_strided(kept.size, kept.stride, kept.offset)
+
+
+def _notes() -> _Notes | None:
+    return getattr(_local, "notes", None)
