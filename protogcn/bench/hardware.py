@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 _COPIED_BYTES = {"cuda": 1 << 30, "cpu": 1 << 28}
 _SIDES = {"cuda": 8192, "cpu": 2048}
@@ -54,23 +54,29 @@ def counted_work(call: Callable[[], Any]) -> dict[str, float]:
     Returns:
         ``operations`` (a multiply-add is two) and ``bytes``.
     """
-    traffic = _Traffic()
-    with traffic:
+    work = _Work()
+    with work:
         call()
-    # After the traffic, for the two modes would count each other's work.
-    counter = FlopCounterMode(display=False)
-    with counter:
-        call()
-    return {"operations": float(counter.get_total_flops()), "bytes": float(traffic.bytes)}
+    return {"operations": float(work.operations), "bytes": float(work.bytes)}
 
 
-class _Traffic(TorchDispatchMode):
+class _Work(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
+        self.operations = 0
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func.overloadpacket not in flop_registry:
+            # In inference mode what is made of several operations arrives whole.
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            if parts is not NotImplemented:
+                return parts
+        result = func(*args, **kwargs)
+        if count := flop_registry.get(func.overloadpacket):
+            self.operations += count(*args, **kwargs, out_val=result)
         name = func.overloadpacket.__name__
         if name not in _VIEWS and not name.endswith("view"):
             self.bytes += sum(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from graphs import streams
 from graphs.layouts import get_skeleton
 from protogcn.bench import plain
+from protogcn.bench.hardware import counted_work
 from protogcn.bench.memory import peak_in_child
 from protogcn.bench.rows import Call, Row, Settings
 from protogcn.bench.subjects import Case, step_of_ours, step_of_plain
@@ -22,6 +23,7 @@ _MEMORY: dict[str, tuple[str, ...]] = {
     "forward": ("plain", "ours", "optimised", "bf16"),
     "train": ("plain", "ours", "kept", "bf16"),
 }
+_COUNTED = {"forward": ("plain", "ours", "optimised"), "train": ("plain", "ours")}
 _HEAD_CLASSES, _HEAD_FEATURES, _HEAD_SAMPLES = 400, 512, 64
 
 
@@ -55,6 +57,19 @@ def memory_rows(settings: Settings) -> Iterator[Row]:
             yield case_row(name, case, settings, alternatives, quantity="megabytes", own_clock=True)
 
 
+def operation_rows(settings: Settings) -> Iterator[Row]:
+    """Operations of one batch: at equal speed of the arithmetic, their ratio is the most that less work can gain."""
+    for case in _cases(settings):
+        if case.mix or (settings.quick and case.model != models()[0]):
+            continue
+        ways = {"forward": inference_ways(case), "train": training_ways(case)}
+        for task, names in _COUNTED.items():
+            alternatives: dict[str, Callable[[], Call]]
+            alternatives = {way: partial(_counted, ways[task][way]) for way in names}
+            name = f"operations/{task}/{_label(case)}"
+            yield case_row(name, case, settings, alternatives, quantity="operations", own_clock=True)
+
+
 def six_stream_rows(settings: Settings) -> Iterator[Row]:
     """Six networks on the six streams of one decoded batch, scores added; the reference is one plain pass."""
     for model in plain.NETWORKS:
@@ -63,6 +78,7 @@ def six_stream_rows(settings: Settings) -> Iterator[Row]:
             "one plain pass": partial(_inference, case, case.plain),
             "plain": partial(_six_plain, case),
             "ours": partial(_six, case),
+            "stacked": partial(_stacked, case),
             "together": partial(_together, case),
             "together-bf16": partial(_together, case, bf16=True),
         }
@@ -125,6 +141,11 @@ def _constant(call: Call) -> Call:
     return call
 
 
+def _counted(build: Callable[[], Call]) -> Call:
+    operations = counted_work(build())["operations"]
+    return lambda: operations
+
+
 def _inference(case: Case, build: Callable[[], nn.Module]) -> Call:
     network, clips = build().eval(), case.clips()
 
@@ -144,6 +165,21 @@ def _six(case: Case) -> Call:
             for stream, network in zip(streams.STREAMS, networks, strict=True):
                 total = total + network(streams.compute(clips, stream, skeleton))
             return total
+
+    return infer
+
+
+def _stacked(case: Case) -> Call:
+    networks, clips, skeleton = [case.ours().eval() for _ in streams.STREAMS], case.clips(), get_skeleton("ntu25")
+    states = torch.func.stack_module_state(networks)
+
+    def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor], own: Tensor) -> Tensor:
+        return torch.func.functional_call(networks[0], (parameters, buffers), (own,))
+
+    def infer() -> Tensor:
+        with torch.no_grad():
+            own = torch.stack([streams.compute(clips, stream, skeleton) for stream in streams.STREAMS])
+            return torch.vmap(one)(*states, own).sum(0)
 
     return infer
 

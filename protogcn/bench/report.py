@@ -89,7 +89,9 @@ def plot_growth(results: Sequence[Result], path: Path) -> Path | None:
 
 
 def in_words(figure: float, quantity: str) -> str:
-    """``0.647`` seconds as ``647 ms``, or megabytes."""
+    """``0.647`` seconds as ``647 ms``, or megabytes, or operations in billions."""
+    if quantity == "operations":
+        return f"{figure / 1e9:.4g} G"
     if quantity == "megabytes":
         return f"{figure:,.0f} MB"
     size, unit = next((each for each in _UNITS if figure >= each[0]), _UNITS[-1])

@@ -53,7 +53,7 @@ class Row:
             before the warm-up, so that a row that is not asked for costs nothing.
         items: clips or whatever else one call deals with, for the rate.
         unit: what the items are.
-        quantity: ``seconds``, or ``megabytes``.
+        quantity: ``seconds``, ``megabytes`` or ``operations``.
         own_clock: the call returns its figure itself, as child processes do.
         compare: results are compared with that of the reference.
         sizes: of each alternative, where the row shows how cost grows; there are no ratios then.

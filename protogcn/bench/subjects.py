@@ -194,7 +194,7 @@ def step_of_ours(
         optimizer.zero_grad()
         with (
             torch.autocast(case.device, torch.bfloat16, enabled=bf16),
-            recomputed_activations(not compiled and case.device == "cpu"),
+            recomputed_activations(recompute and not compiled and case.device == "cpu"),
         ):
             logits, aux = forward(clips)
         loss: Tensor = criterion(logits.float(), aux, labels)["loss"]

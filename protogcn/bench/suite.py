@@ -18,6 +18,7 @@ from protogcn.bench.rows import Result, Row, Settings
 GROUPS = {
     "forward": "networks:forward_rows",
     "train": "networks:train_rows",
+    "operations": "networks:operation_rows",
     "six": "networks:six_stream_rows",
     "memory": "networks:memory_rows",
     "text": "networks:text_rows",

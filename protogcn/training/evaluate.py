@@ -128,7 +128,7 @@ def score_clips(
     places, scores = [], []
     was_training = model.training
     model.eval()
-    network = _fast(model, len(dataset) // processes * recipe.pipeline.test_inputs)
+    network = fast_copy(model, len(dataset) // processes * recipe.pipeline.test_inputs)
     for clips, _, place in tqdm(loader, "test", leave=False, disable=True if rank else None):
         samples, count = clips.shape[:2]
         inputs = dataset.pipeline.network_input(clips.flatten(0, 1).to(weight.device, weight.dtype, non_blocking=True))
@@ -141,8 +141,8 @@ def score_clips(
     return torch.cat(places), torch.cat(scores)
 
 
-def _fast(model: nn.Module, inputs: int) -> nn.Module:
-    """A copy with the same scores in less time, where the number of inputs makes up for the making of it."""
+def fast_copy(model: nn.Module, inputs: int) -> nn.Module:
+    """A copy with the same scores in less time where the number of inputs makes up for its making, else the model."""
     if not isinstance(model, SkeletonClassifier) or inputs < _LEAST_INPUTS:
         return model
     try:

@@ -19,7 +19,7 @@ from protogcn.models.saved import find_model_file
 from protogcn.models.text.encoders import SPECS
 from protogcn.models.text.prompts import fill
 from protogcn.models.text_bank import TextBank, make_encoder
-from protogcn.training.evaluate import check_device, gather_scores, kind_of_scores, score_clips
+from protogcn.training.evaluate import check_device, fast_copy, gather_scores, kind_of_scores, score_clips
 from protogcn.training.loaders import make_dataset, split_names
 from protogcn.training.model_facts import recipe_of
 from protogcn.training.recipe import Recipe
@@ -173,7 +173,8 @@ def embed(subject: Subject, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """What the network hands to its classifier, averaged over the inputs of each clip, (rows, channels)."""
     evaluation = dataclasses.replace(subject.recipe.evaluation, average="logits")
     recipe = dataclasses.replace(subject.recipe, evaluation=evaluation)
-    return outputs(subject, rows, _Backbone(subject.model), recipe)
+    inputs = len(rows) * subject.recipe.pipeline.test_inputs
+    return outputs(subject, rows, _Backbone(subject.model, fast_copy(subject.model, inputs)), recipe)
 
 
 def outputs(
@@ -190,12 +191,17 @@ def outputs(
 
 
 class _Backbone(nn.Module):
-    def __init__(self, model: SkeletonClassifier) -> None:
+    """What enters the classifier of a model, by way of its fast copy where there is one."""
+
+    def __init__(self, model: SkeletonClassifier, fast: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.fast = model, fast
 
     def forward(self, inputs: Tensor) -> Tensor:
-        features = self.model.forward_head(self.model.forward_features(inputs), pre_logits=True)
+        if self.fast is self.model:
+            features: Tensor = self.model.forward_head(self.model.forward_features(inputs), pre_logits=True)
+        else:
+            features = self.fast(inputs, pre_logits=True)
         # Some heads compare frame by frame.
         return features.flatten(1, -2).mean(1) if features.ndim > 2 else features
 

@@ -58,7 +58,7 @@ def test_growth_is_measured_on_request_only(rows: list[Row]) -> None:
     ("words", "expected"),
     [
         (["forwrd/protogcn"], "unknown row of the suite 'forwrd/protogcn'; did you mean 'forward/protogcn'"),
-        (["zzz"], "Groups: forward, train, six"),
+        (["zzz"], "Groups: forward, train, operations"),
         (["forward", "--alternatives", "ours,optimized"], "unknown alternative 'optimized'"),
         (["--threads", "-1"], "--threads must be at least 0; got -1"),
         (["--gpu-report", "--quick", "text"], "--gpu-report has rows of its own; leave out text"),
@@ -148,7 +148,7 @@ def test_an_installed_package_says_which_comparisons_are_left_out(
     ):
         assert "plain" not in found[name].alternatives
         assert found[name].left_out["plain"] == reason
-    assert set(found["six/ctrgcn"].alternatives) == {"ours", "together", "together-bf16"}
+    assert set(found["six/ctrgcn"].alternatives) == {"ours", "stacked", "together", "together-bf16"}
     document = run_suite(["heatmaps/limb"], QUICK, tmp_path / "out")
     assert document["rows"][0]["alternatives"][-1] == {
         **dict.fromkeys(WAY_KEYS),
