@@ -68,16 +68,18 @@ class _Work(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func.overloadpacket not in flop_registry:
+        name = func.overloadpacket.__name__
+        # What is written over its input takes as many operations as what is not.
+        counted = flop_registry.get(getattr(torch.ops.aten, name.removesuffix("_"), func.overloadpacket))
+        if counted is None:
             # In inference mode what is made of several operations arrives whole.
             with self:
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts
         result = func(*args, **kwargs)
-        if count := flop_registry.get(func.overloadpacket):
-            self.operations += count(*args, **kwargs, out_val=result)
-        name = func.overloadpacket.__name__
+        if counted is not None:
+            self.operations += counted(*args, **kwargs, out_val=result)
         if name not in _VIEWS and not name.endswith("view"):
             self.bytes += sum(
                 tensor.numel() * tensor.element_size()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "protogcn-bench", 1
 _HEADER = ("row", "input", "way", "median", "quartiles", "rate", "ratio (95 %)", "deviation")
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-_COLOURS = ("#1f6fb4", "#d9822b", "#3a923a", "#a14fa1", "#7a7f87", "#b03a2e")
+_COLOURS = ("#1f6fb4", "#d9822b", "#3a923a", "#a14fa1", "#7a7f87", "#b03a2e", "#3aa6a0", "#8c6d46", "#5d4fa3")
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:
@@ -50,20 +50,24 @@ def plot_ratios(results: Sequence[Result], path: Path) -> Path | None:
     if not bars:
         return None
     names = list(dict.fromkeys(each.name for _, each in bars))
-    figure = new_figure(8.5, 1.2 + 0.24 * len(bars))
+    # A gap in front of every new row.
+    starts = [place > 0 and row != bars[place - 1][0] for place, (row, _) in enumerate(bars)]
+    places = [place + 0.6 * sum(starts[: place + 1]) for place in range(len(bars))]
+    figure = new_figure(8.5, 1.0 + 0.2 * places[-1])
     axes = figure.subplots()
-    for place, (_, each) in enumerate(bars):
+    for place, (_, each) in zip(places, bars, strict=True):
         assert each.ratio is not None
         middle = each.ratio.median
         colour = _COLOURS[names.index(each.name) % len(_COLOURS)]
         reach = [[max(0.0, middle - each.ratio.least)], [max(0.0, each.ratio.most - middle)]]
-        axes.barh(place, middle, color=colour, height=0.72, xerr=reach, error_kw={"lw": 1, "capsize": 2})
-        axes.text(each.ratio.most, place, f"  {middle:.2f}", va="center", fontsize=7)
-    axes.set_yticks(range(len(bars)), [f"{row}: {each.name}" for row, each in bars], fontsize=7)
-    axes.invert_yaxis()
+        axes.barh(place, middle - 1, left=1, color=colour, height=0.8, xerr=reach, error_kw={"lw": 1, "capsize": 2})
+        axes.text(max(1.0, each.ratio.most), place, f"  {middle:.2f}", va="center", fontsize=7)
+    axes.set_yticks(places, [f"{row}: {each.name}" for row, each in bars], fontsize=7)
+    axes.set_ylim(places[-1] + 0.8, -0.8)
     axes.axvline(1, color="black", lw=0.8)
     # From a hundredth to a thousand times, and a half is as far from one as two.
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("times ahead of the reference of the row, median of the paired ratios and its 95 % interval")
     bare(axes)
     return save_figure(figure, path)

@@ -95,6 +95,8 @@ def test_work_is_counted() -> None:
         assert work == {"operations": 2 * 16 * 64 * 32, "bytes": 4 * (16 * 64 + 64 * 32 + 16 * 32)}
         assert counted_work(lambda: batch.view(-1)[:7].unsqueeze(0)) == {"operations": 0, "bytes": 0}
         assert counted_work(lambda: batch + batch)["bytes"] == 3 * 4 * 16 * 64
+        products = torch.ones(2, 3, 4), torch.ones(2, 4, 5)
+        assert counted_work(lambda: torch.zeros(2, 3, 5).baddbmm_(*products))["operations"] == 2 * 2 * 3 * 4 * 5
 
 
 def test_protogcn_does_what_is_published() -> None:
