@@ -228,6 +228,20 @@ def test_a_residual_may_be_recomputed_too(keep: bool, dtype: torch.dtype) -> Non
     assert_alike(list(run(True)), list(run(False)), 1e-2 if dtype == torch.bfloat16 else 1e-6)
 
 
+@pytest.mark.parametrize("between", [Tensor.relu_, Tensor.relu, lambda x: x.mul_(2), lambda x: x[:, :2].relu_()])
+def test_what_others_write_over_a_batch_norm_is_not_taken_for_it(between: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+    norm = BatchNorm2d(4)
+    x = features(2, 4, 3, 5)
+    conv = PointwiseConv(between(norm(x)).shape[1], 2)
+    found = []
+    for recompute in (False, True):
+        with recomputed_activations(recompute):
+            out = conv(between(norm(x))).square().sum()
+        found.append(torch.autograd.grad(out, [conv.weight, norm.weight]))
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 def test_within_no_gradients_nothing_is_noted() -> None:
     norm = BatchNorm2d(4)
     with recomputed_activations(), torch.no_grad():

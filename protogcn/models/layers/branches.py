@@ -82,7 +82,8 @@ class BranchedTemporal(nn.Module):
             gated = gated.clone()
         else:
             last = self.pointwise(x)
-        *convolved, pooled = relu_over(self.entry_norm(gated), self.training).split(self.width, 1)
+        gated = relu_over(self.entry_norm(gated), self.training)
+        *convolved, pooled = gated.split(self.width, 1)
         parts = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
         parts.append(max_pool_frames(pooled, self.stride))
         out = self.norm(torch.cat([*parts, last], 1))

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from protogcn.models.layers.recompute import drop_note, note, noted
+from protogcn.models.layers.recompute import note, noted
 
 
 def relu_over(x: Tensor, training: bool) -> Tensor:
     """``relu(x)``, in training in the memory of x."""
-    if training and noted(x):
-        # Before the ReLU, which keeps its result.
-        note(x, torch.relu_, x)
+    if training and (before := noted(x)):
+        # Noted before the ReLU, which keeps its result.
+        note(x, torch.relu_, before, writes=1)
     return functional.relu(x, inplace=training)
 
 
@@ -32,18 +32,16 @@ def relu_of_sum(x: Tensor, residual: Tensor | None, training: bool, keep: bool =
         keep: whether the gradient keeps the result even where activations are recomputed, as it has to keep that of a
             block, from which those of the next block are computed again.
     """
-    known = training and not keep and noted(x)
+    if residual is None and not keep:
+        return relu_over(x, training)
+    before = noted(x) if training and not keep else None
     if residual is None:
         summed = x
     else:
         fits = training and x.dtype in (residual.dtype, torch.float32)
         summed = x.add_(residual) if fits else x + residual
-    if not known:
-        drop_note(summed)
-    elif residual is None:
-        note(summed, torch.relu_, x)
-    else:
-        note(summed, _relu_of_sum, x, residual)
+        if before is not None:
+            note(summed, _relu_of_sum, before, residual, writes=1)
     return functional.relu(summed, inplace=training)
 
 

@@ -40,7 +40,8 @@ def as_autocast(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Tensors on a CPU in the precision that autocast gives to a convolution: what it saves for its gradients."""
     if not torch.is_autocast_enabled("cpu"):
         return tensors
-    return tuple(tensor.to(torch.get_autocast_dtype("cpu")) for tensor in tensors)
+    reduced = torch.get_autocast_dtype("cpu")
+    return tuple(tensor.to(reduced) if tensor.dtype == torch.float32 else tensor for tensor in tensors)
 
 
 def grads_of_products(

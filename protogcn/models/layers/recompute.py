@@ -6,6 +6,7 @@ came to be, and where the gradient would keep the tensor it keeps the note. The 
 """
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
@@ -13,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.multiprocessing.reductions import StorageWeakRef
 
 _local = threading.local()
 
@@ -42,29 +42,28 @@ def recomputed_activations(enabled: bool = True) -> Iterator[None]:
         notes.clear()
 
 
-def note(tensor: Tensor, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def note(tensor: Tensor, function: Callable[..., Tensor], *inputs: "Tensor | Recipe", writes: int = 0) -> Tensor:
     """Give ``tensor`` back, noting that ``function(*inputs)`` computes it again, if activations are recomputed here.
 
-    The function must neither write over its inputs nor draw random numbers. An input that has a note itself is not kept
-    either. A later note replaces an earlier one, as where a ReLU works in place.
+    The note holds as long as nothing else is written over the tensor, and as long as the tensor is held by somebody.
+
+    Args:
+        tensor: contiguous in one of torch's memory formats, as ``function`` will give it.
+        function: must not draw random numbers, nor write over an input that is a tensor.
+        inputs: tensors, which are not kept themselves if they have a note, or what :func:`noted` gave.
+        writes: how often the tensor is still to be written over before it is what the function gives.
     """
     notes = _notes()
     if notes is not None and torch.is_grad_enabled():
-        notes.add(tensor, _Recipe(function, [notes.source(each) for each in inputs], tensor.device.type))
+        sources = [each if isinstance(each, Recipe) else notes.source(each) for each in inputs]
+        notes.add(tensor, Recipe(function, sources, tensor.device.type), writes)
     return tensor
 
 
-def noted(tensor: Tensor) -> bool:
-    """Whether it is noted how this tensor, or the one that it is a view of, came to be."""
+def noted(tensor: Tensor) -> "Recipe | None":
+    """How this tensor, or the one that it is a view of, came to be, where that is noted."""
     notes = _notes()
-    return notes is not None and notes.find(tensor) is not None
-
-
-def drop_note(tensor: Tensor) -> None:
-    """Forget how a tensor came to be whose memory now holds something else."""
-    notes = _notes()
-    if notes is not None:
-        notes.drop(tensor)
+    return None if notes is None else notes.find(tensor)
 
 
 def recomputing() -> bool:
@@ -72,10 +71,10 @@ def recomputing() -> bool:
     return _notes() is not None and torch.is_grad_enabled()
 
 
-class _Recipe:
+class Recipe:
     """A function and its inputs; keeps the result from the first to the last time that the gradient asks for it."""
 
-    def __init__(self, function: Callable[..., Tensor], inputs: "list[_Recipe | Tensor]", device: str) -> None:
+    def __init__(self, function: Callable[..., Tensor], inputs: "list[Recipe | Tensor]", device: str) -> None:
         self._function = function
         self._inputs = inputs
         self._device = device
@@ -86,7 +85,7 @@ class _Recipe:
     def __call__(self) -> Tensor:
         if self._value is not None:
             return self._value
-        inputs = [each() if isinstance(each, _Recipe) else each for each in self._inputs]
+        inputs = [each() if isinstance(each, Recipe) else each for each in self._inputs]
         cast: Any = nullcontext()
         if self._reduced is not None:
             cast = torch.autocast(self._device, self._reduced)
@@ -107,7 +106,7 @@ class _Recipe:
 class _Packed(NamedTuple):
     """What the gradient keeps in the place of a tensor that has a note, or of a view of it."""
 
-    recipe: _Recipe
+    recipe: Recipe
     size: torch.Size
     stride: tuple[int, ...]
     offset: int
@@ -117,24 +116,27 @@ class _Notes:
     """The notes of one forward pass, by the memory of their tensors, as views and detached copies share it."""
 
     def __init__(self) -> None:
-        # As long as a weak reference is held, no other memory gets the same identity.
-        self._by_memory: dict[int, tuple[StorageWeakRef, _Recipe]] = {}
+        self._by_memory: dict[int, tuple[weakref.ref[Tensor], int, Recipe]] = {}
 
-    def add(self, tensor: Tensor, recipe: _Recipe) -> None:
-        memory = tensor.untyped_storage()
-        self._by_memory[memory._cdata] = (StorageWeakRef(memory), recipe)
+    def add(self, tensor: Tensor, recipe: Recipe, writes: int) -> None:
+        memory = tensor.untyped_storage()._cdata
+        self._by_memory[memory] = (weakref.ref(tensor), tensor._version + writes, recipe)
+
+    def find(self, tensor: Tensor) -> Recipe | None:
+        memory = tensor.untyped_storage()._cdata
+        if memory not in self._by_memory:
+            return None
+        reference, version, recipe = self._by_memory[memory]
+        owner = reference()
+        # Something else may have come to lie there, or may have been written there.
+        if owner is None or owner._version != version or owner.untyped_storage()._cdata != memory:
+            return None
+        return recipe
 
     def clear(self) -> None:
         self._by_memory.clear()
 
-    def drop(self, tensor: Tensor) -> None:
-        self._by_memory.pop(tensor.untyped_storage()._cdata, None)
-
-    def find(self, tensor: Tensor) -> _Recipe | None:
-        _, recipe = self._by_memory.get(tensor.untyped_storage()._cdata, (None, None))
-        return recipe
-
-    def source(self, tensor: Tensor) -> "_Recipe | Tensor":
+    def source(self, tensor: Tensor) -> "Recipe | Tensor":
         return self.find(tensor) or tensor.detach()
 
     def pack(self, tensor: Tensor) -> "_Packed | Tensor":
@@ -152,4 +154,5 @@ def _unpack(kept: "_Packed | Tensor") -> Tensor:
 
 
 def _notes() -> _Notes | None:
-    return getattr(_local, "notes", None)
+    # A compiler, which decides by itself what is computed again, could not follow.
+    return None if torch.compiler.is_compiling() else getattr(_local, "notes", None)

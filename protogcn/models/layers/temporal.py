@@ -65,7 +65,8 @@ class MultiBranchTemporal(nn.Module):
             # The pointwise path apart: it may skip frames, and batch norm is slow on a slice of channels.
             gated = pointwise(x, weight[: -self.width], bias[: -self.width], self.training)
             last = pointwise(x, weight[-self.width :], bias[-self.width :], self.training, self.stride)
-        *convolved, pooled = relu_over(self.entry_norm(gated), self.training).split([*self.widths, self.width], 1)
+        gated = relu_over(self.entry_norm(gated), self.training)
+        *convolved, pooled = gated.split([*self.widths, self.width], 1)
         branches = [conv(part) for conv, part in zip(self.dilated, convolved, strict=True)]
         out = torch.cat([*branches, max_pool_frames(pooled, self.stride), last], 1)
         if self.coefficients is not None:
