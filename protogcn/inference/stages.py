@@ -111,7 +111,15 @@ class Persons(Stage):
         return out.unflatten(0, (samples, slots))
 
     def _run(self, persons: Tensor) -> Tensor:
-        return self.run(persons.to(self.dtype) if self.dtype in _REDUCED else persons)
+        persons = persons.to(self.dtype) if self.dtype in _REDUCED else persons
+        if persons.device.type != "cpu" or torch.compiler.is_compiling():
+            return self.run(persons)
+        # Persons do not see each other. Few of them stay in the caches, and large tensors cost the kernel fresh pages.
+        count, _, frames, joints = persons.shape
+        portions = min(count, -(-count * frames * joints * persons.element_size() // _MOST_BYTES))
+        if portions < 2:
+            return self.run(persons)
+        return torch.cat([self.run(part) for part in persons.tensor_split(portions)])
 
     def _constants(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """What absent persons give, slot by slot."""
@@ -177,6 +185,8 @@ class Whole(Stage):
 
 
 _REDUCED = (torch.bfloat16, torch.float16)
+# Of one channel of the persons that are computed at once on a CPU: 8 persons of 100 frames of 25 joints in float32.
+_MOST_BYTES = 80_000
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

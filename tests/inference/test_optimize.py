@@ -9,7 +9,7 @@ from models.small_models import random_batch, small_model
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from protogcn.inference import optimize
+from protogcn.inference import optimize, stages
 from protogcn.models import SkeletonClassifier, list_models
 
 every_model = pytest.mark.parametrize("name", list_models())
@@ -194,6 +194,29 @@ def test_only_the_persons_that_are_there_are_computed(monkeypatch: pytest.Monkey
     assert optimize(model, absent_persons=False).report.absent_persons is False
     everybody = optimize(model, absent_persons=False)
     assert_near(everybody(clips), fast(clips))
+
+
+@pytest.mark.parametrize("name", ["protogcn", "stgcnpp", "infogcn"])
+def test_large_batches_go_through_a_few_persons_at_a_time(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = small_model(name, num_persons=2) if name == "infogcn" else small_model(name)
+    model.eval()
+    fast = optimize(model)
+    # Three persons of 9 frames.
+    monkeypatch.setattr(stages, "_MOST_BYTES", 3 * 9 * model.skeleton.num_joints * 4)
+    rows: list[int] = []
+    run = stages.Persons.body
+    monkeypatch.setattr(stages.Persons, "body", lambda stage, x: rows.append(len(x)) or run(stage, x))
+    fast.stage.run = fast.stage.body
+    clips = random_batch(model, 5, persons=2)
+    clips[1, 1] = 0
+    with torch.no_grad():
+        torch.testing.assert_close(fast(clips), model(clips), rtol=1e-4, atol=1e-5)
+    assert sorted(rows, reverse=True)[:3] == [3, 3, 3] and sum(rows) >= 9
+    rows.clear()
+    monkeypatch.setattr(stages, "_MOST_BYTES", 1)
+    with torch.no_grad():
+        torch.testing.assert_close(fast(clips[:2]), model(clips[:2]), rtol=1e-4, atol=1e-5)
+    assert rows == [1, 1, 1]
 
 
 def test_the_report_says_what_was_done() -> None:
