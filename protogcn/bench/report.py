@@ -83,11 +83,11 @@ def plot_growth(results: Sequence[Result], path: Path) -> Path | None:
     columns = min(3, len(grown))
     rows = -(-len(grown) // columns)
     figure = new_figure(3.2 * columns, 2.7 * rows)
-    panels = figure.subplots(rows, columns, squeeze=False).flat
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, result in zip(panels, grown, strict=False):
         _panel(panel, result)
         bare(panel)
-    for panel in list(panels)[len(grown) :]:
+    for panel in panels[len(grown) :]:
         panel.set_axis_off()
     return save_figure(figure, path)
 
@@ -111,6 +111,14 @@ def _panel(panel: "Axes", result: Result) -> None:
     panel.errorbar(sizes, medians, yerr=[below, above], marker="o", ms=4, lw=1, color=_COLOURS[0])
     panel.set_xscale("log")
     panel.set_yscale("log")
+    # What was measured, rather than powers of ten; labels that would touch are left out.
+    shown = [medians[0]]
+    for median in medians[1:]:
+        if max(median / shown[-1], shown[-1] / median) > 1.2:
+            shown.append(median)
+    panel.minorticks_off()
+    panel.set_xticks(sizes, [f"{size:g}" if size < 1e4 else f"{size:.0e}".replace("e+0", "e") for size in sizes])
+    panel.set_yticks(shown, [in_words(median, result.quantity) for median in shown])
     panel.set_title(f"{result.name}: power {result.exponent:.2f}", fontsize=8)
     panel.set_ylabel(result.quantity, fontsize=7)
     panel.tick_params(labelsize=7)
