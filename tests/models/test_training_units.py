@@ -242,6 +242,21 @@ def test_what_others_write_over_a_batch_norm_is_not_taken_for_it(between: Callab
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
+def test_what_is_read_before_it_is_written_over_keeps_its_value() -> None:
+    torch.manual_seed(0)
+    norm, before, after = BatchNorm2d(4), PointwiseConv(4, 2), PointwiseConv(4, 2)
+    x = features(2, 4, 3, 5)
+    found = []
+    for recompute in (False, True):
+        with recomputed_activations(recompute):
+            normed = norm(x)
+            # Without notes torch would refuse the gradient of what was written over.
+            read = before(normed if recompute else normed.clone())
+            out = read.square().sum() + after(relu_over(normed, True)).square().sum()
+        found.append(torch.autograd.grad(out, [before.weight, after.weight, norm.weight]))
+    assert_alike(list(found[1]), list(found[0]), 1e-6)
+
+
 def test_within_no_gradients_nothing_is_noted() -> None:
     norm = BatchNorm2d(4)
     with recomputed_activations(), torch.no_grad():

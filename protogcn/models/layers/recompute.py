@@ -85,7 +85,7 @@ class Recipe:
     def __call__(self) -> Tensor:
         if self._value is not None:
             return self._value
-        inputs = [each() if isinstance(each, Recipe) else each for each in self._inputs]
+        inputs = [each.fresh() if isinstance(each, Recipe) else each for each in self._inputs]
         cast: Any = nullcontext()
         if self._reduced is not None:
             cast = torch.autocast(self._device, self._reduced)
@@ -93,6 +93,11 @@ class Recipe:
             value = self._function(*inputs)
         self._value = value if self.wanted > 0 else None
         return value
+
+    def fresh(self) -> Tensor:
+        """The result, to be written over."""
+        value = self()
+        return value if self._value is None else value.clone()
 
     def take(self) -> Tensor:
         """The result for one of those who wanted it."""
