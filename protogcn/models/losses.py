@@ -147,10 +147,28 @@ class InformationBottleneckCriterion(CrossEntropy):
         }
 
 
+class _Summed(torch.autograd.Function):
+    """The sum over processes, whose gradient is the sum over processes of the gradients.
+
+    torch.distributed.nn holds on to the first process group it meets, whose threads then outlive the training and may
+    abort the process at its end.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total: Tensor = _Summed.apply(gradients[0])
+        return total
+
+
 def summed_over_processes(values: Tensor) -> Tensor:
     """The sum of a tensor over all processes, which gradients flow through; the tensor itself where there is one."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        from torch.distributed.nn.functional import all_reduce
-
-        return all_reduce(values)
+        total: Tensor = _Summed.apply(values)
+        return total
     return values

@@ -225,9 +225,8 @@ def _quieten() -> None:
         "Checkpoint directory",
         "isinstance.treespec, LeafSpec.",
         # Said of several processes: what is logged here is summed over them already, and torch has yet to offer what it
-        # recommends in place of these two.
+        # recommends in place of broadcast_buffers.
         "It is recommended to use .self.log",
         "broadcast_buffers. is deprecated",
-        "functional.all_reduce is deprecated",
     ):
         warnings.filterwarnings("ignore", f".*{message}.*")

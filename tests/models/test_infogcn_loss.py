@@ -1,6 +1,7 @@
 """The information bottleneck of InfoGCN against slow loops, numeric gradients and two processes."""
 
 import math
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,10 @@ def distributed_step(rank: int, folder: str) -> None:
     """One part of the batch, smaller than the other, in one of two processes, written where the test looks."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    group = weakref.ref(torch.distributed.group.WORLD)
     torch.save(projected_step(slice(3) if rank == 0 else slice(3, None)), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
+    assert group() is None, "something holds the process group, whose threads then meet the end of the interpreter"
 
 
 def test_two_processes_have_the_means_and_the_gradient_of_the_whole_batch(tmp_path: Path) -> None:
