@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from graphs import streams
 from graphs.layouts import get_skeleton
 from protogcn.bench import plain
+from protogcn.bench.alone import peak_in_child, seconds_in_child
 from protogcn.bench.hardware import counted_work
-from protogcn.bench.memory import peak_in_child
 from protogcn.bench.rows import Call, Row, Settings
 from protogcn.bench.subjects import Case, step_of_ours, step_of_plain
 from protogcn.data.pipeline import PipelineConfig
@@ -55,6 +55,17 @@ def memory_rows(settings: Settings) -> Iterator[Row]:
             alternatives = {way: partial(_constant, partial(peak_in_child, case, task, way)) for way in ways}
             name = f"memory/{task}/{_label(case)}"
             yield case_row(name, case, settings, alternatives, quantity="megabytes", own_clock=True)
+
+
+def process_rows(settings: Settings) -> Iterator[Row]:
+    """A training step in a process of its own, as it is run by `protogcn train`, which keeps what tensors free."""
+    for model in plain.NETWORKS[:1] if settings.quick else plain.NETWORKS:
+        case = Case.of(model, settings)
+        alternatives: dict[str, Callable[[], Call]]
+        alternatives = {
+            way: partial(_constant, partial(seconds_in_child, case, way)) for way in ("plain", "ours", "memory kept")
+        }
+        yield case_row(f"process/{model}", case, settings, alternatives, own_clock=True)
 
 
 def operation_rows(settings: Settings) -> Iterator[Row]:

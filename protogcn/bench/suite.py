@@ -28,10 +28,11 @@ GROUPS = {
     "heatmaps": "data:heatmap_rows",
     "fusion": "data:fusion_rows",
     "startup": "startup:startup_rows",
+    "process": "networks:process_rows",
     "growth": "growth:growth_rows",
 }
 """First part of a row's name -> module and function that make the rows."""
-_ON_REQUEST = ("growth",)
+_ON_REQUEST = ("process", "growth")
 
 
 def all_rows(settings: Settings) -> list[Row]:
@@ -47,7 +48,7 @@ def all_rows(settings: Settings) -> list[Row]:
 def choose(rows: Sequence[Row], words: Iterable[str]) -> list[Row]:
     """The rows that some word names: in full, by their first parts (``forward/protogcn``), or by a pattern (``*/mix``).
 
-    No words choose all rows but those about growth.
+    No words choose all rows but those about growth and whole processes, which take longest.
 
     Raises:
         ValueError: a word names no row; the message lists near matches.

@@ -17,6 +17,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from protogcn.data.dataset import ClipDataset
 from protogcn.evaluation.metrics import Metrics
 from protogcn.models import SkeletonClassifier
+from protogcn.training.allocator import keep_freed_memory
 from protogcn.training.averaging import MovingAverage
 from protogcn.training.compiling import check_compiler
 from protogcn.training.evaluate import (
@@ -96,6 +97,8 @@ def train_stream(
     freeze_for(model, recipe.model, recipe.init.way)
     history = History(folder / HISTORY, recipe.stream if seat else "")
     trainer = _trainer(recipe, folder, machine, bar=sys.stderr.isatty() and not seat)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     if recipe.trainer.compile:
         check_compiler(trainer.strategy.root_device)
     loader, evaluation = _loaders(recipe, (training, validation), trainer, seat)

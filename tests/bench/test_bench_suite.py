@@ -20,7 +20,7 @@ QUICK = Settings(quick=True, clips=100)
 ROW_KEYS = {"name", "what", "unit", "quantity", "items", "rounds", "alternatives", "exponent"}
 WAY_KEYS = {"name", "figures", "spread", "ratio", "per_second", "deviation", "warm_up", "error", "size"}
 # Rows whose every alternative is a process that imports torch.
-SLOW = ("memory", "startup", "growth")
+SLOW = ("memory", "startup", "process", "growth")
 NETWORKS = ("forward", "train", "six")
 
 

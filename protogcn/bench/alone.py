@@ -1,9 +1,11 @@
-"""Peak memory of one batch, measured in a process of its own: ``python -m protogcn.bench.memory '<case>'``."""
+"""One batch in a process of its own, its memory or its seconds: ``python -m protogcn.bench.alone '<order>'``."""
 
 import json
 import resource
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +16,7 @@ from protogcn.bench.subjects import Case
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MEGABYTE = 1 << 20
 _STEPS = 2
+_TIMED_STEPS = 5
 
 
 def peak_in_child(case: Case, task: str, way: str) -> float:
@@ -27,15 +30,34 @@ def peak_in_child(case: Case, task: str, way: str) -> float:
     Raises:
         RuntimeError: the process ended without a figure; with the last line that it said.
     """
-    order = json.dumps({"case": asdict(case), "task": task, "way": way})
+    return _in_child(case, "peak", task=task, way=way)
+
+
+def seconds_in_child(case: Case, way: str) -> float:
+    """Seconds of a training step, the median of some, in a fresh process with as many threads as this one.
+
+    Args:
+        case: network and batch.
+        way: ``plain``, ``ours``, or ``memory kept``: ours as ``protogcn train`` runs it, which keeps what tensors free.
+
+    Raises:
+        RuntimeError: the process ended without a figure; with the last line that it said.
+    """
+    import torch
+
+    return _in_child(case, "seconds", way=way, threads=torch.get_num_threads())
+
+
+def _in_child(case: Case, figure: str, **options: Any) -> float:
+    order = json.dumps({"figure": figure, "case": asdict(case), **options})
     done = subprocess.run([sys.executable, "-m", __spec__.name, order], capture_output=True, text=True, timeout=600)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
     return float(done.stdout.strip().splitlines()[-1])
 
 
-def measure(case: Case, task: str, way: str) -> float:
-    """The same in this process."""
+def peak(case: Case, task: str, way: str) -> float:
+    """Megabytes as of :func:`peak_in_child`, in this process."""
     step = _step(case, task, way)
     if case.device == "cuda":
         import torch
@@ -51,6 +73,24 @@ def measure(case: Case, task: str, way: str) -> float:
     for _ in range(_STEPS):
         step()
     return (_resident(reset=False) - base) / _MEGABYTE
+
+
+def seconds(case: Case, way: str, threads: int) -> float:
+    """Seconds as of :func:`seconds_in_child`, in this process."""
+    import torch
+
+    from protogcn.training.allocator import keep_freed_memory
+
+    if way == "memory kept" and not keep_freed_memory():
+        raise RuntimeError("memory is not kept here: another C library, or the environment chooses an allocator")
+    torch.set_num_threads(threads)
+    step = _step(case, "train", way)
+    taken = []
+    for _ in range(_STEPS + _TIMED_STEPS):
+        started = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken[_STEPS:])
 
 
 def _step(case: Case, task: str, way: str) -> Callable[[], Any]:
@@ -96,5 +136,6 @@ def _resident(*, reset: bool) -> int:
 
 
 if __name__ == "__main__":
-    told = json.loads(sys.argv[1])
-    print(measure(Case(**told["case"]), told["task"], told["way"]))
+    order = json.loads(sys.argv[1])
+    figures: dict[str, Callable[..., float]] = {"peak": peak, "seconds": seconds}
+    print(figures[order.pop("figure")](Case(**order.pop("case")), **order))
