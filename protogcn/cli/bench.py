@@ -15,8 +15,8 @@ def add_bench(verbs: Verbs) -> None:
     bench = add_verb(verbs, "bench", "measure speed and memory on this machine", _bench)
     bench.epilog = (
         "protogcn bench forward/protogcn train/protogcn measures two rows; protogcn bench growth shows how cost grows; "
-        "without rows all but growth and process are measured. Alternatives of a row run in turn, in random order, and are "
-        "compared round by round, so that other work on the machine falls on all of them."
+        "without rows all but growth and process are measured. Alternatives of a row run in turn, in random order, and "
+        "are compared round by round, so that other work on the machine falls on all of them."
     )
     bench.add_argument("rows", nargs="*", help="a row, the first parts of its name, or a pattern such as '*/mix'")
     bench.add_argument("--list", action="store_true", help="print the rows and their alternatives, measure nothing")

@@ -19,6 +19,8 @@ class CtrGcnPipeline(Pipeline):
     turn, so motion is the difference of interpolated frames.
     """
 
+    prepared_by = ("num_persons", "centre")
+
     def prepare_keypoints(self, keypoints: NDArray[Any], image_shape: tuple[int, int] | None) -> NDArray[Any]:
         x = widened(keypoints[: self.config.num_persons]).astype(np.float32, copy=False)
         # Coordinates in one long axis: numpy is slow over two short ones.

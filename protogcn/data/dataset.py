@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from protogcn.data.pipeline_base import Pipeline, Prepared
 
 if TYPE_CHECKING:
-    from protogcn.data.store import ClipStore
+    from protogcn.data.prepared_clips import PreparedClips
+    from protogcn.data.store import Clip, ClipStore
 
 
 class ClipDataset(Dataset[tuple[Tensor, int, int]]):
@@ -29,6 +30,7 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         seed: of everything random.
         repeat: passes over the clips in one epoch, each with draws of its own (PYSKL's RepeatDataset).
         cache_mb: memory, in each process, for clips whose deterministic preprocessing is done; 0 keeps none.
+        prepared: all clips of the store in that state, from `prepare_ahead`, which leaves nothing to keep in memory.
 
     Raises:
         ValueError: if an index is not a row of the store, or `repeat` is not positive.
@@ -43,6 +45,7 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         *,
         repeat: int = 1,
         cache_mb: int = 256,
+        prepared: "PreparedClips | None" = None,
     ) -> None:
         self.indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         outside = self.indices[(self.indices < 0) | (self.indices >= len(store))]
@@ -58,6 +61,7 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         self.store, self.pipeline, self.seed, self.repeat = store, pipeline, seed, repeat
         # Shared memory, so that workers that outlive an epoch see the next one begin.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self.prepared = prepared
         self._cache: dict[int, Prepared] = {}
         self._cache_left = cache_mb * 2**20
 
@@ -71,12 +75,7 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
         turn, place = divmod(int(i) % len(self), len(self.indices))
         row = int(self.indices[place])
         clip = self.store[row]
-        prepared = self._cache.get(row)
-        if prepared is None:
-            prepared = self.pipeline.prepare(clip)
-            # A mapped clip that preprocessing left alone is in the page cache already.
-            if not np.may_share_memory(prepared.keypoints, clip.keypoints):
-                self._remember(row, prepared)
+        prepared = self._prepare(row, clip)
         rng = None
         if self.pipeline.training:
             key = [self.seed, self.epoch * self.repeat + turn, zlib.crc32(clip.id.encode())]
@@ -111,6 +110,17 @@ class ClipDataset(Dataset[tuple[Tensor, int, int]]):
     def cached(self) -> int:
         """Clips held in memory."""
         return len(self._cache)
+
+    def _prepare(self, row: int, clip: "Clip") -> Prepared:
+        if self.prepared is not None:
+            return Prepared(self.prepared[row], clip.image_shape)
+        if (known := self._cache.get(row)) is not None:
+            return known
+        prepared = self.pipeline.prepare(clip)
+        # A mapped clip that preprocessing left alone is in the page cache already.
+        if not np.may_share_memory(prepared.keypoints, clip.keypoints):
+            self._remember(row, prepared)
+        return prepared
 
     def _remember(self, row: int, prepared: Prepared) -> None:
         # Filled once and then left: evicting would lose every hit when a shuffled epoch is larger than the cache.

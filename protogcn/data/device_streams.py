@@ -22,7 +22,14 @@ class PositionsDataset(ClipDataset):
     """
 
     def __init__(self, dataset: ClipDataset, streams: Sequence[str]) -> None:
-        super().__init__(dataset.store, dataset.indices, dataset.pipeline, dataset.seed, repeat=dataset.repeat)
+        super().__init__(
+            dataset.store,
+            dataset.indices,
+            dataset.pipeline,
+            dataset.seed,
+            repeat=dataset.repeat,
+            prepared=dataset.prepared,
+        )
         self.following = any(name.endswith("m") for name in streams)
 
     def show(self, prepared: Prepared, rng: np.random.Generator | None) -> NDArray[Any]:

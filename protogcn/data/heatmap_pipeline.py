@@ -45,6 +45,7 @@ class HeatmapPipeline(Pipeline):
     """
 
     gives = "heatmaps"
+    prepared_by = ("num_persons", "projection", "up")
 
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
         super().__init__(config, skeleton, stream, mode, channels)

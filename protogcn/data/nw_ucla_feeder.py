@@ -17,6 +17,8 @@ class NwUclaPipeline(Pipeline):
     published feeder draws cancels in the normalisation and is left out.
     """
 
+    prepared_by = ("num_persons", "significant_digits")
+
     def prepare_keypoints(self, keypoints: NDArray[Any], image_shape: tuple[int, int] | None) -> NDArray[Any]:
         keypoints = keypoints[: self.config.num_persons]
         if self.config.significant_digits:

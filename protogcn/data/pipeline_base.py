@@ -64,11 +64,14 @@ class Pipeline(ABC):
         gives: what the network sees, `clips` or `heatmaps`.
         views: network inputs that one clip becomes in `network_input`, whose scores are averaged.
         released: whose arithmetic the streams follow, `compat` of `graphs.streams.compute`.
+        prepared_by: the fields of `PipelineConfig` that `prepare` depends on, beside skeleton and channels; None where
+            that is not said, and what is prepared is not kept on disk.
     """
 
     gives = "clips"
     views = 1
     released: str | None = None
+    prepared_by: tuple[str, ...] | None = None
 
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
         streams.check_stream(stream)

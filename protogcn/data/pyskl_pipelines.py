@@ -65,6 +65,8 @@ class SampleLastPipeline(_PysklPipeline):
     so the bones of a float16 store are coarser in the test than in training, as in the released code.
     """
 
+    prepared_by = ("protocol", "compat", "align_spine", "spine", "shoulders")
+
     def __init__(self, config: PipelineConfig, skeleton: Skeleton, stream: str, mode: str, channels: str) -> None:
         super().__init__(config, skeleton, stream, mode, channels)
         if config.protocol == "protogcn_3d":

@@ -13,6 +13,7 @@ from protogcn.data.benchmarks import get_benchmark, list_benchmarks
 from protogcn.data.class_split import ClassSubset, pick_shots, unseen_classes
 from protogcn.data.dataset import ClipDataset
 from protogcn.data.pipeline import build_pipeline
+from protogcn.data.prepared_clips import open_prepared, prepare_ahead
 from protogcn.data.store import ClipStore
 from protogcn.training.epochs import EpochPlan, plan_epoch
 from protogcn.training.recipe import Recipe
@@ -136,7 +137,9 @@ def make_dataset(recipe: Recipe, store: ClipStore, mode: str, skeleton: Skeleton
     if mode == "train" and recipe.data.shots:
         indices = pick_shots(store, indices, recipe.data.shots, recipe.seed, _unseen(recipe, store) or None)
     repeat = _epoch_plan(recipe, store, indices).passes if mode == "train" else 1
-    return ClipDataset(store, indices, pipeline, seed=recipe.seed, repeat=repeat)
+    # A test alone reads every clip once, so it writes nothing.
+    prepared = (prepare_ahead if mode == "train" else open_prepared)(store, pipeline)
+    return ClipDataset(store, indices, pipeline, seed=recipe.seed, repeat=repeat, prepared=prepared)
 
 
 def _epoch_plan(recipe: Recipe, store: ClipStore, indices: Sequence[int] | NDArray[np.int64]) -> EpochPlan:
