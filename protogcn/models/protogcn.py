@@ -113,10 +113,13 @@ class ProtoGCN(BlockNetwork):
         if isinstance(self.classifier, TextBank):
             return super().forward_train(clips)
         *first, last = self.typed_blocks()
-        x = self.enter(clips)
-        for block in first:
-            x = block(x)
-        x, topology = last.forward_with_topology(x)
+
+        def persons(x: Tensor) -> tuple[Tensor, Tensor]:
+            for block in first:
+                x = block(x)
+            return last.forward_with_topology(x)
+
+        x, topology = self.over_persons(clips, persons)
         logits = self.forward_head(x.unflatten(0, clips.shape[:2]))
         graph = self.reconstruction(topology.unflatten(0, clips.shape[:2]).mean(1))
         return logits, {

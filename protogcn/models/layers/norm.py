@@ -1,5 +1,8 @@
 """Batch norm of features (N, C, T, V) whose statistics in training are found by vector instructions on CPUs, too."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +14,30 @@ from protogcn.models.layers.recompute import note, recomputing
 
 # Above this square of mean / deviation a channel's variance is taken from differences instead of sums of squares.
 _FAR_FROM_ZERO = 16.0
+_local = threading.local()
+
+
+@contextmanager
+def counted_rows(counts: Tensor) -> Iterator[None]:
+    """Batch norms within, of batches of that many rows in single or double precision, take a row for many equal ones.
+
+    What comes back to such a row as its gradient must be the sum over all that it stands for, as indexing gives it.
+
+    Args:
+        counts: how many each row stands for, (N,) in the precision of the rows.
+    """
+    _local.counts = counts
+    try:
+        yield
+    finally:
+        _local.counts = None
+
+
+def counts_rows(norm: nn.Module) -> bool:
+    """Whether a batch norm gives equal rows their number, or does not look at other rows at all."""
+    if not isinstance(norm, BatchNorm2d):
+        return not norm.training
+    return not norm.training or (norm.affine and norm.momentum is not None and norm.running_mean is not None)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -24,16 +51,19 @@ class BatchNorm2d(nn.BatchNorm2d):
         mean, variance, steps = self.running_mean, self.running_var, self.num_batches_tracked
         if mean is None or variance is None or steps is None or self.momentum is None or not self._may_differ(x):
             return super().forward(x)
+        counts = _counts()
+        if counts is not None:
+            x = x.contiguous()
         vectorised = x.dtype == torch.float32 and x.device.type == "cpu" and x.is_contiguous()
+        vectorised |= counts is not None
         if not vectorised and not recomputing():
             return super().forward(x)
         steps.add_(1)
         if vectorised:
-            found = _moments(x)
-            count = x.numel() // x.shape[1]
+            found, count = _moments(x, counts)
             mean.lerp_(found[0], self.momentum)
             variance.lerp_(found[1] * (count / (count - 1)), self.momentum)
-            out = _Normalise.apply(x, self.weight, self.bias, *found, self.eps)
+            out = _Normalise.apply(x, self.weight, self.bias, *found, self.eps, counts)
         else:
             entries = self.weight, self.bias, mean, variance
             out, batch_mean, scale = torch.native_batch_norm(x, *entries, True, self.momentum, self.eps)
@@ -54,35 +84,73 @@ class _Normalise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, variance: Tensor, eps: float
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        counts: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(x, weight, mean, variance)
-        ctx.eps = eps
+        ctx.eps, ctx.counts = eps, counts
         return functional.batch_norm(x, mean, variance, weight, bias, eps=eps)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance = ctx.saved_tensors
+        if ctx.counts is not None:
+            given = _counted_gradients(gradient, x, weight, mean, variance, ctx.eps, ctx.counts)
+            return (*given, None, None, None, None)
         scale = (variance + ctx.eps).rsqrt()
         needed = ctx.needs_input_grad[:3]
         given = torch.ops.aten.native_batch_norm_backward(
             gradient, x, weight, None, None, mean, scale, True, ctx.eps, needed
         )
-        return (*given, None, None, None)
+        return (*given, None, None, None, None)
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each channel, (C,), from one pass for the sums and one for the sums of squares."""
+def _counted_gradients(
+    gradient: Tensor, x: Tensor, weight: Tensor, mean: Tensor, variance: Tensor, eps: float, counts: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of input, weight and bias where a row stands for several, whose gradients are summed already."""
+    values = int(counts.sum()) * x[0, 0].numel()
+    # Those for fixed statistics; what the rows owe to the statistics depends on x alone, and is owed by every copy.
+    direct, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+        gradient, x, weight, mean, variance, None, None, False, eps, (True, True, True)
+    )
+    scale = (variance + eps).rsqrt()
+    slope = -weight * scale.square() * of_weight / values
+    start = -weight * scale * of_bias / values - slope * mean
+    owed = torch.addcmul(start.view(-1, 1, 1), x, slope.view(-1, 1, 1))
+    return direct.addcmul_(owed, counts.view(-1, 1, 1, 1)), of_weight, of_bias
+
+
+def _counts() -> Tensor | None:
+    return getattr(_local, "counts", None)
+
+
+def _moments(x: Tensor, counts: Tensor | None) -> tuple[tuple[Tensor, Tensor], int]:
+    """Mean and variance of each channel, (C,), from one pass for the sums and one for the sums of squares; of how many.
+
+    Raises:
+        RuntimeError: another number of rows than those that are counted.
+    """
+    if counts is not None and len(counts) != len(x):
+        raise RuntimeError(f"a batch norm got {len(x)} rows where {len(counts)} are counted: it cannot take part")
     with torch.no_grad():
         rows = x.flatten(2)
-        count = rows.shape[0] * rows.shape[2]
-        mean = rows.sum(2).double().sum(0) / count
-        square = torch.linalg.vector_norm(rows, dim=2).double().square().sum(0) / count
+        copies = rows.new_ones(len(rows)) if counts is None else counts
+        copies = copies.double().unsqueeze(1)
+        count = round(float(copies.sum())) * rows.shape[2]
+        mean = (rows.sum(2).double() * copies).sum(0) / count
+        square = (torch.linalg.vector_norm(rows, dim=2).double().square() * copies).sum(0) / count
         variance = square - mean.square()
         # The difference of two large numbers has few digits left.
         far = (square > (1 + _FAR_FROM_ZERO) * variance).nonzero().flatten()
         if len(far):
             centred = rows[:, far].double() - mean[far, None]
-            variance[far] = centred.square().mean((0, 2))
-        return mean.float(), variance.float()
+            variance[far] = (centred.square().sum(2) * copies).sum(0) / count
+        return (mean.to(x.dtype), variance.to(x.dtype)), count
