@@ -16,7 +16,7 @@ class PersonClassifier(SkeletonClassifier):
     Only batch statistics in training tie them together: in evaluation mode a row of :meth:`forward_persons` depends on
     the same row of its input alone. A subclass implements :meth:`enter` and :meth:`forward_persons`.
 
-    In training on a CPU, without autocast, the backbone sees one absent person (all zeros) of each slot instead of all
+    In training on a CPU the backbone sees one absent person (all zeros) of each slot instead of all
     of them, who are alike in every layer; batch statistics count it as often as it is there. That is exact, and left
     out where blocks draw random numbers or hold modules of other packages, which might look at the whole batch.
     """
@@ -57,9 +57,7 @@ class _Alike(NamedTuple):
 
 def _may_count_rows(network: nn.Module, persons: Tensor) -> bool:
     """Whether every module of the blocks treats equal rows alike, and batch norms can count them."""
-    if persons.device.type != "cpu" or persons.itemsize < 4 or not torch.is_grad_enabled():
-        return False
-    if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
+    if persons.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     blocks = dict(network.named_children()).get("blocks")
     return blocks is not None and all(_counts(module) for module in blocks.modules())
@@ -86,4 +84,8 @@ def _alike(clips: Tensor, persons: Tensor) -> _Alike | None:
         if len(rows) > 1 and bool((persons[rows] == persons[rows[:1]]).all()):
             stands[absent[:, slot], slot] = rows[0]
     rows, places, counts = stands.flatten().unique(return_inverse=True, return_counts=True)
-    return None if len(rows) == len(persons) else _Alike(rows, places, counts.to(persons.dtype))
+    return (
+        None
+        if len(rows) == len(persons)
+        else _Alike(rows, places, counts.to(torch.promote_types(persons.dtype, torch.float32)))
+    )

@@ -55,6 +55,24 @@ def test_a_step_is_the_same(name: str, recompute: bool, monkeypatch: pytest.Monk
         torch.testing.assert_close(got[2][key], buffer, rtol=1e-10, atol=1e-12, msg=key)
 
 
+@pytest.mark.parametrize("name", ["protogcn", "ctrgcn", "infogcn", "stgcnpp"])
+def test_reduced_precision_costs_no_more_than_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradients(share: bool, reduced: bool) -> Tensor:
+        model = small_model(name).train()
+        torch.manual_seed(0)
+        with monkeypatch.context() as patch, torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            if not share:
+                patch.setattr(persons, "_alike", lambda *_: None)
+            logits, aux = model.forward_train(clips(torch.float32, 16))
+        labels = torch.arange(16) % 7
+        create_criterion(name)(logits.float(), aux, labels)["loss"].backward()
+        return torch.cat([each.grad.flatten() for each in model.parameters() if each.grad is not None])
+
+    exact, without, shared = gradients(False, False), gradients(False, True), gradients(True, True)
+    assert (gradients(True, False) - exact).norm() <= 1e-3 * exact.norm()
+    assert (shared - exact).norm() <= 1.2 * (without - exact).norm()
+
+
 def test_gradients_of_a_batch_norm_that_counts() -> None:
     """Against a batch in which every row is there as often as it counts."""
     generator = torch.Generator().manual_seed(0)

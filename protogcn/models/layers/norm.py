@@ -142,6 +142,8 @@ def _moments(x: Tensor, counts: Tensor | None) -> tuple[tuple[Tensor, Tensor], i
         raise RuntimeError(f"a batch norm got {len(x)} rows where {len(counts)} are counted: it cannot take part")
     with torch.no_grad():
         rows = x.flatten(2)
+        # Sums of reduced precision would be of no use.
+        rows = rows.float() if rows.itemsize < 4 else rows
         copies = rows.new_ones(len(rows)) if counts is None else counts
         copies = copies.double().unsqueeze(1)
         count = round(float(copies.sum())) * rows.shape[2]
@@ -153,4 +155,5 @@ def _moments(x: Tensor, counts: Tensor | None) -> tuple[tuple[Tensor, Tensor], i
         if len(far):
             centred = rows[:, far].double() - mean[far, None]
             variance[far] = (centred.square().sum(2) * copies).sum(0) / count
-        return (mean.to(x.dtype), variance.to(x.dtype)), count
+        of_statistics = torch.promote_types(x.dtype, torch.float32)
+        return (mean.to(of_statistics), variance.to(of_statistics)), count
