@@ -9,6 +9,12 @@ from torch import Tensor, nn
 from protogcn.models.base import SkeletonClassifier
 from protogcn.models.layers.norm import counted_rows, counts_rows
 
+_BY_ROWS = (
+    "protogcn.models.",
+    *(f"torch.nn.modules.{kind}" for kind in ("activation", "container", "conv", "linear", "normalization", "pooling")),
+)
+"""Where modules come from that look at one row at a time and draw nothing at random."""
+
 
 class PersonClassifier(SkeletonClassifier):
     """A network whose backbone runs over persons, side by side in the batch, which do not see each other.
@@ -16,9 +22,10 @@ class PersonClassifier(SkeletonClassifier):
     Only batch statistics in training tie them together: in evaluation mode a row of :meth:`forward_persons` depends on
     the same row of its input alone. A subclass implements :meth:`enter` and :meth:`forward_persons`.
 
-    In training on a CPU the backbone sees one absent person (all zeros) of each slot instead of all
-    of them, who are alike in every layer; batch statistics count it as often as it is there. That is exact, and left
-    out where blocks draw random numbers or hold modules of other packages, which might look at the whole batch.
+    In training on a CPU the backbone sees one absent person (all zeros) of each slot instead of all of them, who are
+    alike in every layer; batch statistics count it as often as it is there. That is exact. It is left out where blocks
+    draw random numbers, or hold modules of other packages, which might look at the whole batch: one that does not says
+    so by a class attribute ``sees_rows_alone = True``. Batch norms must be our ``BatchNorm2d``.
     """
 
     def enter(self, clips: Tensor) -> Tensor:
@@ -68,8 +75,8 @@ def _counts(module: nn.Module) -> bool:
         return counts_rows(module)
     if isinstance(module, nn.modules.dropout._DropoutNd):
         return not module.training or module.p == 0
-    known = type(module).__module__.startswith(("protogcn.models.", "torch.nn."))
-    return known and not getattr(module, "frames_as_rows", False)
+    known = type(module).__module__.startswith(_BY_ROWS) and not isinstance(module, nn.MultiheadAttention | nn.RReLU)
+    return bool(getattr(module, "sees_rows_alone", known))
 
 
 def _alike(clips: Tensor, persons: Tensor) -> _Alike | None:

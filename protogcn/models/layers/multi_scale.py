@@ -29,8 +29,8 @@ class MultiScaleConv(nn.Module):
         stride: along time.
     """
 
-    frames_as_rows = True
-    """Its batch norm sees every frame as a row of its own."""
+    sees_rows_alone = False
+    """Its batch norm takes every frame for a row."""
 
     def __init__(self, in_channels: int, out_channels: int, topology: Tensor, window: int = 1, stride: int = 1) -> None:
         super().__init__()

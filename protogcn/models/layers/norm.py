@@ -19,18 +19,18 @@ _local = threading.local()
 
 @contextmanager
 def counted_rows(counts: Tensor) -> Iterator[None]:
-    """Batch norms within, of batches of that many rows in single or double precision, take a row for many equal ones.
+    """Batch norms within, in training on a CPU, take every row of their batch for as many equal ones.
 
     What comes back to such a row as its gradient must be the sum over all that it stands for, as indexing gives it.
 
     Args:
-        counts: how many each row stands for, (N,) in the precision of the rows.
+        counts: how many each row stands for, (N,), in single precision at least.
     """
-    _local.counts = counts
+    before, _local.counts = _counts(), counts
     try:
         yield
     finally:
-        _local.counts = None
+        _local.counts = before
 
 
 def counts_rows(norm: nn.Module) -> bool:
