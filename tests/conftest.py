@@ -4,9 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from tiny_runs import write_recipe, write_tiny_store
 
 TESTS = Path(__file__).parent
+# The same examples in every run, so that one that fails is that of the change; HYPOTHESIS_PROFILE=default draws others.
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(scope="session")

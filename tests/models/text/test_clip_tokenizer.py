@@ -5,13 +5,14 @@ import importlib.util
 import itertools
 import json
 import sys
+import unicodedata
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from text_vocabularies import made_up_merges, real_vocabulary, write_text
 
@@ -143,9 +144,12 @@ def test_any_tokens_have_a_text(made_up: ClipTokenizer, tokens: list[int]) -> No
 
 @SETTINGS
 @given(text=st.text(ASSIGNED, max_size=30))
+@example(text=":Ö\x8b")
 def test_words_split_as_by_the_classes_of_unicode(text: str) -> None:
     regex = pytest.importorskip("regex", reason="the package regex is not installed")
     text = clean(text)
+    # What was decoded wrongly and is mended may become any character.
+    assume(all(unicodedata.category(character) != "Cn" for character in text))
     words = regex.findall(r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+", text)
     # Its tables may be of a later version of Unicode than Python's; letters and numbers that both know are compared.
     assert list(module._split(text)) == words
