@@ -62,11 +62,14 @@ class _Alike(NamedTuple):
     counts: Tensor
 
 
-def _may_count_rows(network: nn.Module, persons: Tensor) -> bool:
+def _may_count_rows(network: PersonClassifier, persons: Tensor) -> bool:
     """Whether every module of the blocks treats equal rows alike, and batch norms can count them."""
     if persons.device.type != "cpu" or not torch.is_grad_enabled() or torch.compiler.is_compiling():
         return False
     blocks = dict(network.named_children()).get("blocks")
+    # One that goes over persons in a way of its own may use more than its blocks.
+    if not type(network).forward_persons.__module__.startswith("protogcn.models."):
+        return False
     return blocks is not None and all(_counts(module) for module in blocks.modules())
 
 
@@ -91,8 +94,6 @@ def _alike(clips: Tensor, persons: Tensor) -> _Alike | None:
         if len(rows) > 1 and bool((persons[rows] == persons[rows[:1]]).all()):
             stands[absent[:, slot], slot] = rows[0]
     rows, places, counts = stands.flatten().unique(return_inverse=True, return_counts=True)
-    return (
-        None
-        if len(rows) == len(persons)
-        else _Alike(rows, places, counts.to(torch.promote_types(persons.dtype, torch.float32)))
-    )
+    if len(rows) == len(persons):
+        return None
+    return _Alike(rows, places, counts.to(torch.promote_types(persons.dtype, torch.float32)))

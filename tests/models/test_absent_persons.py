@@ -164,6 +164,20 @@ def test_where_all_are_computed(why: str) -> None:
     assert rows == [10]
 
 
+def test_a_network_that_goes_over_persons_by_itself_sees_them_all() -> None:
+    model: Any = small_model("stgcnpp").train()
+    norm, rows = nn.BatchNorm2d(model.num_features), []
+
+    class Own(type(model)):  # type: ignore[misc]
+        def forward_persons(self, persons: Tensor) -> Tensor:
+            rows.append(len(persons))
+            return norm(super().forward_persons(persons))
+
+    model.__class__ = Own
+    model(clips(torch.float32))
+    assert rows == [10]
+
+
 def test_norms_that_are_frozen_count_nothing() -> None:
     model: Any = small_model("stgcnpp").train()
     rows: list[int] = []
